@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Full paths of refs. Only the families listed here exist; a path is made from parsed names and digests, never from input.
+ * Layer: base. Format: docs/format.md, "Refs". Holds invariant 9.
+ */
+import { type Digest, isDigest } from "./digest.ts";
+import { CofferError } from "./errors.ts";
+import { type Name, nameFromParts } from "./names.ts";
+import { quote } from "./quote.ts";
+
+export type RefPath = string & { readonly __brand: "RefPath" };
+
+/** Families whose refs are named `refs/<family>/<namespace>/<model>/<version>`. */
+export const NAME_FAMILIES = [
+  "acquired",
+  "chain",
+  "deleted",
+  "proposed",
+  "quarantined",
+  "revoked",
+  "revoking",
+  "trusted",
+] as const;
+export type NameFamily = (typeof NAME_FAMILIES)[number];
+
+/** What a revocation of bytes names. */
+export type RevokedKind = "manifest" | "blob" | "statement";
+
+export const POLICY_REF = "refs/policy" as RefPath;
+
+export function nameRef(family: NameFamily, name: Name): RefPath {
+  return `refs/${family}/${name.namespace}/${name.model}/${name.version}` as RefPath;
+}
+
+export function revokedRef(digest: Digest, kind: RevokedKind): RefPath {
+  return `refs/revoked/sha256/${digest}/${kind}` as RefPath;
+}
+
+export function refusedRef(statement: Digest): RefPath {
+  return `refs/refused/sha256/${statement}` as RefPath;
+}
+
+export function evidenceRef(manifest: Digest): RefPath {
+  return `refs/evidence/sha256/${manifest}` as RefPath;
+}
+
+export type ParsedRef =
+  | { readonly family: "policy" }
+  | { readonly family: NameFamily; readonly name: Name }
+  | { readonly family: "revoked-bytes"; readonly digest: Digest; readonly kind: RevokedKind }
+  | { readonly family: "refused" | "evidence"; readonly digest: Digest };
+
+/** @throws CofferError NAME_INVALID - not a ref that this version knows, in its one spelling */
+export function parseRefPath(text: string): ParsedRef {
+  const fail = (): never => {
+    throw new CofferError("NAME_INVALID", `ref ${quote(text, 160)}: not a ref of this store format`);
+  };
+  if (text === POLICY_REF) return { family: "policy" };
+  const [refs, family, first, second, third, ...rest] = text.split("/");
+  if (refs !== "refs" || rest.length > 0 || first === undefined || second === undefined) return fail();
+  if (first === "sha256" && isDigest(second)) {
+    if ((family === "refused" || family === "evidence") && third === undefined) return { family, digest: second };
+    if (family === "revoked" && (third === "manifest" || third === "blob" || third === "statement")) {
+      return { family: "revoked-bytes", digest: second, kind: third };
+    }
+    return fail();
+  }
+  const known = NAME_FAMILIES.find((candidate) => candidate === family);
+  if (known === undefined || third === undefined) return fail();
+  const name = nameFromParts(first, second, third);
+  return nameRef(known, name) === text ? { family: known, name } : fail();
+}
+
+/** A ref path that `parseRefPath` accepts. @throws CofferError NAME_INVALID */
+export function asRefPath(text: string): RefPath {
+  parseRefPath(text);
+  return text as RefPath;
+}
