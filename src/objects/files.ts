@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The one small port under all of the store's disk access. `real-files.ts` implements it over node:fs;
+ * test/support/memory-files.ts is a twin that can fail any call and lose what was not fsynced.
+ * Layer: objects. Holds invariant 7.
+ *
+ * Paths are POSIX, relative to the root that the port was opened on, made only from digests and parsed names
+ * (invariant 9); "." is the root itself, for `list`, `stat` and `fsyncFolder`. Every call rejects with CofferError:
+ * NO_SPACE (ENOSPC, EDQUOT), CORRUPT (a link, folder or other thing where a file or folder of ours should be) or
+ * IO_ERROR (all else) with the system error as `cause`, except where a result says otherwise. Only ENOENT means absent.
+ */
+
+/** What `stat` tells; times in nanoseconds. `kind` is that of the entry itself: links are not followed. */
+export interface FileStat {
+  readonly kind: "file" | "folder" | "other";
+  readonly sizeBytes: number;
+  /** Permission bits only, such as 0o444. */
+  readonly mode: number;
+  readonly links: number;
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+/** An open regular file; must be closed. `close` waits for calls still running, and a second one does nothing. */
+export interface OpenFile {
+  /** Fills `buffer` from `position` as far as the file goes; returns the bytes read, 0 at the end. */
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  stat(): Promise<FileStat>;
+  close(): Promise<void>;
+}
+
+/** A new file being written front to back; must be closed. */
+export interface NewFile extends OpenFile {
+  /** Appends; `bytes` must not change until it settles. Calls may overlap and keep the order they were made in. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Makes the content durable. A failed fsync is final: the caller must give the file up, never retry. */
+  fsync(): Promise<void>;
+}
+
+export interface Files {
+  /** The whole of a regular file, not following a link; undefined if absent. LIMIT_EXCEEDED if over `limitBytes`. */
+  read(path: string, limitBytes: number): Promise<Uint8Array | undefined>;
+  /** Opens a regular file for reading, not following a link; undefined if absent. */
+  open(path: string): Promise<OpenFile | undefined>;
+  /** Creates a file that must not exist (`wx`); undefined if it exists. `mode` such as 0o444. */
+  create(path: string, mode: number): Promise<NewFile | undefined>;
+  /** link(2): a second name for the same file; false if `to` exists. */
+  link(from: string, to: string): Promise<boolean>;
+  /** rename(2): replaces `to` in one step. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file; false if absent. */
+  remove(path: string): Promise<boolean>;
+  /** Sets a file's modification time to now; false if absent. Grants no durability. */
+  touch(path: string): Promise<boolean>;
+  /** Makes one folder; false if it exists. Parents must exist. */
+  makeFolder(path: string): Promise<boolean>;
+  /** Removes an empty folder; false if absent. */
+  removeFolder(path: string): Promise<boolean>;
+  /** Makes a folder's entries durable. */
+  fsyncFolder(path: string): Promise<void>;
+  /** Names in a folder, sorted by bytes; undefined if absent. */
+  list(path: string): Promise<readonly string[] | undefined>;
+  /** undefined if absent. */
+  stat(path: string): Promise<FileStat | undefined>;
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Detached signatures on disk: signatures/ab/cdef….<key id>.sig, armored SSHSIG over the stored bytes of an object.
+ * Readers ask for the keys that a rule names and never list; a file that does not verify counts as absent.
+ * Layer: objects. Format: docs/format.md, "Signatures". Holds invariant 2.
+ */
+import type { Digest } from "../base/digest.ts";
+import { isCofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import type { KeyId, PublicKey } from "../keys/public-key.ts";
+import { checkSshsig, type SignatureNamespace } from "../keys/sshsig.ts";
+import type { Files } from "./files.ts";
+import { signaturePath } from "./layout.ts";
+import type { WriteBatch } from "./write-batch.ts";
+
+export interface SignedBytes {
+  readonly id: Digest;
+  readonly bytes: Uint8Array;
+}
+
+/** The armored text at a key's place, undefined if absent or over the size of any signature. */
+async function readSignature(files: Files, object: Digest, keyId: KeyId): Promise<Uint8Array | undefined> {
+  try {
+    return await files.read(signaturePath(object, keyId), LIMITS.signatureBytes);
+  } catch (error) {
+    if (isCofferError(error, "LIMIT_EXCEEDED")) return undefined;
+    throw error;
+  }
+}
+
+/** Which of `keys` have a good signature over `object` in `namespace`. */
+export async function signersOf(
+  files: Files,
+  object: SignedBytes,
+  namespace: SignatureNamespace,
+  keys: Iterable<PublicKey>,
+): Promise<ReadonlySet<KeyId>> {
+  const found = new Set<KeyId>();
+  for (const key of keys) {
+    if (found.has(key.keyId)) continue;
+    const armored = await readSignature(files, object.id, key.keyId);
+    if (armored !== undefined && checkSshsig(armored, namespace, object.bytes, key)) found.add(key.keyId);
+  }
+  return found;
+}
+
+/**
+ * Adds a signature to a batch, unless a good one with smaller or equal bytes is there: so the union of stores is one set.
+ * @returns true if the batch will write it
+ */
+export async function planSignature(
+  files: Files,
+  batch: WriteBatch,
+  object: SignedBytes,
+  namespace: SignatureNamespace,
+  signature: { readonly publicKey: PublicKey; readonly armored: string },
+): Promise<boolean> {
+  const { publicKey, armored } = signature;
+  const there = await readSignature(files, object.id, publicKey.keyId);
+  if (there !== undefined && checkSshsig(there, namespace, object.bytes, publicKey)) {
+    if (Buffer.compare(there, new TextEncoder().encode(armored)) <= 0) return false;
+  }
+  batch.addSignature(object.id, publicKey.keyId, armored);
+  return true;
+}

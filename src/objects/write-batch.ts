@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Durable write of many small files at once: temporary files, fsync of all, renames, fsync of each folder once.
+ * Layer: objects. Holds invariant 1. Locking: none; writers of the same object all succeed.
+ * Crash: leaves at most files under local/tmp and complete objects that nothing names yet.
+ */
+import { type Digest, sha256 } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
+import type { Random } from "../base/ports.ts";
+import type { KeyId } from "../keys/public-key.ts";
+import type { Files, NewFile } from "./files.ts";
+import { ensureFolder, objectPath, parentFolder, signaturePath, tempPath } from "./layout.ts";
+
+interface Pending {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+export class WriteBatch {
+  private readonly files: Files;
+  private readonly random: Random;
+  private readonly pending = new Map<string, Pending>();
+  private readonly pendingObjects = new Map<Digest, Uint8Array>();
+
+  constructor(files: Files, random: Random) {
+    this.files = files;
+    this.random = random;
+  }
+
+  /** Objects that `flush` will write, by id: a reader laid over the store sees them already. */
+  get objects(): ReadonlyMap<Digest, Uint8Array> {
+    return this.pendingObjects;
+  }
+
+  /** @throws CofferError OBJECT_MISMATCH - `bytes` are not those of `id` */
+  addObject(object: { readonly id: Digest; readonly bytes: Uint8Array }): void {
+    if (sha256(object.bytes) !== object.id) throw new CofferError("OBJECT_MISMATCH", "object: bytes and id differ");
+    this.pendingObjects.set(object.id, object.bytes);
+    this.add(objectPath(object.id), object.bytes);
+  }
+
+  /** The caller has checked that the signature verifies (signatures.ts). */
+  addSignature(object: Digest, keyId: KeyId, armored: string): void {
+    this.add(signaturePath(object, keyId), new TextEncoder().encode(armored));
+  }
+
+  private add(path: string, bytes: Uint8Array): void {
+    this.pending.set(path, { path, bytes });
+  }
+
+  /**
+   * Makes all of it durable; may be called again after more was added.
+   * @throws CofferError NO_SPACE, IO_ERROR - what was renamed by then stays: complete, and named by nothing
+   */
+  async flush(): Promise<void> {
+    const entries = [...this.pending.values()];
+    if (entries.length === 0) return;
+    const folders = new Set(entries.map((entry) => parentFolder(entry.path)));
+    for (const folder of folders) await ensureFolder(this.files, folder);
+    const fresh: Pending[] = [];
+    for (const entry of entries) if (!(await this.isThere(entry))) fresh.push(entry);
+    await this.writeFresh(fresh);
+    // A file that was there already may be another writer's, renamed but not yet durable: its folder counts too.
+    await Promise.all([...folders].map((folder) => this.files.fsyncFolder(folder)));
+    this.pending.clear();
+  }
+
+  private async isThere(entry: Pending): Promise<boolean> {
+    const stat = await this.files.stat(entry.path);
+    if (stat === undefined || stat.kind !== "file" || stat.sizeBytes !== entry.bytes.length) return false;
+    const found = await this.files.read(entry.path, entry.bytes.length);
+    return found !== undefined && Buffer.compare(found, entry.bytes) === 0;
+  }
+
+  private async writeFresh(entries: readonly Pending[]): Promise<void> {
+    const temps: { readonly temp: string; readonly file: NewFile; readonly path: string }[] = [];
+    try {
+      for (const { path, bytes } of entries) {
+        const temp = tempPath(this.random);
+        const file = await this.files.create(temp, 0o444);
+        if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
+        temps.push({ temp, file, path });
+        await file.write(bytes);
+      }
+      await Promise.all(temps.map(({ file }) => file.fsync()));
+    } catch (error) {
+      await Promise.allSettled(temps.map(({ file }) => file.close()));
+      await Promise.allSettled(temps.map(({ temp }) => this.files.remove(temp)));
+      throw error;
+    }
+    for (const { file } of temps) await file.close();
+    for (const { temp, path } of temps) await this.files.rename(temp, path);
+  }
+}
