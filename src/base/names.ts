@@ -143,7 +143,8 @@ export function parseManifestPath(text: string): ManifestPath {
     if (part === "" || part === "." || part === "..") return fail("found an empty part, . or ..");
     if (part.endsWith(".") || part.endsWith(" ")) return fail("a part ends in a dot or a space");
     if (DEVICE.test(part)) return fail("a part is a device name on Windows");
-    if (/^\.(?:git|coffer)$/i.test(part)) return fail("nothing may lie in .git or .coffer");
+    // git~1 is how NTFS spells .git for old programs; git refuses it in trees too.
+    if (/^(?:\.git|\.coffer|git~[0-9]+)$/i.test(part)) return fail("nothing may lie in .git or .coffer");
   }
   return text as ManifestPath;
 }

@@ -9,7 +9,7 @@ import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files, NewFile, OpenFile } from "./files.ts";
-import { blobPath, ensureFolder, parentFolder, tempPath } from "./layout.ts";
+import { blobPath, ensureFolders, parentFolder, tempPath } from "./layout.ts";
 
 /** The SHA-256 of each 8 MiB piece, 32 raw bytes each: an object of its own. */
 export interface ChunkList {
@@ -141,13 +141,10 @@ export async function discardBlobs(files: Files, staged: Iterable<StagedBlob>): 
  * which mends it should it have been damaged.
  */
 export async function publishBlobs(files: Files, staged: Iterable<StagedBlob>): Promise<void> {
-  const folders = new Set<string>();
-  for (const blob of staged) {
-    const path = blobPath(blob.sha256);
-    await ensureFolder(files, parentFolder(path));
-    await files.rename(blob.temp, path);
-    folders.add(parentFolder(path));
-  }
+  const blobs = [...staged];
+  const folders = new Set(blobs.map((blob) => parentFolder(blobPath(blob.sha256))));
+  await ensureFolders(files, folders);
+  for (const blob of blobs) await files.rename(blob.temp, blobPath(blob.sha256));
   await Promise.all([...folders].map((folder) => files.fsyncFolder(folder)));
 }
 

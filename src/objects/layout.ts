@@ -28,8 +28,21 @@ export function parentFolder(path: string): string {
   return path.slice(0, path.lastIndexOf("/"));
 }
 
-/** Makes a folder whose parent exists, and makes that durable; nothing if it is there. */
-export async function ensureFolder(files: Files, path: string): Promise<void> {
-  if ((await files.stat(path)) !== undefined) return;
-  if (await files.makeFolder(path)) await files.fsyncFolder(path.includes("/") ? parentFolder(path) : ".");
+/** Folders of a port that this process made sure are on disk. */
+const durable = new WeakMap<Files, Set<string>>();
+
+/**
+ * Makes sure that folders are there, with their parents, and durably so. One that is there already may be another
+ * writer's who was stopped before its fsync, so the parent is made durable once for each folder that is new to this
+ * process. (`init` makes them all, but a copy of a store may have lost those that were empty.)
+ */
+export async function ensureFolders(files: Files, paths: Iterable<string>): Promise<void> {
+  const known = durable.get(files) ?? new Set<string>();
+  durable.set(files, known);
+  const unknown = [...paths].filter((path) => !known.has(path));
+  const parents = new Set(unknown.map((path) => (path.includes("/") ? parentFolder(path) : ".")));
+  for (const parent of parents) if ((await files.stat(parent)) === undefined) await ensureFolders(files, [parent]);
+  for (const path of unknown) await files.makeFolder(path);
+  await Promise.all([...parents].map((parent) => files.fsyncFolder(parent)));
+  for (const path of unknown) known.add(path);
 }

@@ -9,7 +9,7 @@ import { CofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import type { Files, NewFile } from "./files.ts";
-import { ensureFolder, objectPath, parentFolder, signaturePath, tempPath } from "./layout.ts";
+import { ensureFolders, objectPath, parentFolder, signaturePath, tempPath } from "./layout.ts";
 
 interface Pending {
   readonly path: string;
@@ -56,7 +56,7 @@ export class WriteBatch {
     const entries = [...this.pending.values()];
     if (entries.length === 0) return;
     const folders = new Set(entries.map((entry) => parentFolder(entry.path)));
-    for (const folder of folders) await ensureFolder(this.files, folder);
+    await ensureFolders(this.files, folders);
     const fresh: Pending[] = [];
     for (const entry of entries) if (!(await this.isThere(entry))) fresh.push(entry);
     await this.writeFresh(fresh);

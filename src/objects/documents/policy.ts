@@ -172,7 +172,7 @@ export function parsePolicy(bytes: Uint8Array): Stored<Policy> {
   return readDocument(schema, bytes, "policy", LIMITS.policyBytes);
 }
 
-/** The members of a policy as JSON values; `type`, `version` and the sorting of sets are seen to. @throws as `parsePolicy` */
+/** The members of a policy as JSON values, sets sorted; `type` and `version` are put in. @throws as `parsePolicy` */
 export function makePolicy(members: Parameters<typeof makeDocument>[1]): Stored<Policy> {
   const stored = makeDocument(schema, { type: "coffer/policy", version: 1, ...members }, "policy");
   return parsePolicy(stored.bytes);

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Nodes of the ref tree: the `coffer/refs` documents, and reading one that stands at a known place.
+ * Layer: refs. Format: docs/format.md, "The ref tree". Holds invariant 4. Not here: walking (ref-tree.ts), change
+ * (apply-moves.ts).
+ *
+ * A place is a prefix of the 64 hex digits of SHA-256(ref path): the digits walked from the root.
+ */
+import type { CanonicalValue } from "../base/canonical-json.ts";
+import { type Digest, sha256, short } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import type { RefPath } from "../base/ref-path.ts";
+import {
+  digest,
+  documentOf,
+  makeDocument,
+  optional,
+  readDocument,
+  record,
+  refPath,
+  refuseAt,
+  type Schema,
+  type Stored,
+  sortedBy,
+} from "../objects/documents/schema.ts";
+import { type ObjectReader, readObject } from "../objects/object-store.ts";
+
+/** One ref, what it holds, and the SHA-256 of its path. */
+export interface RefEntry {
+  readonly ref: RefPath;
+  readonly id: Digest;
+  readonly place: Digest;
+}
+/** All refs of a subtree of at most LIMITS.leafRefs, sorted by path. */
+export interface RefLeaf {
+  readonly kind: "leaf";
+  readonly entries: readonly RefEntry[];
+}
+/** A subtree of more refs; `children` by the next hex digit of the place, empty ones absent. */
+export interface RefInner {
+  readonly kind: "inner";
+  readonly children: ReadonlyMap<string, Digest>;
+}
+export type RefNode = RefLeaf | RefInner;
+
+/** The digits that a walk can take, in order. */
+export const DIGITS: readonly string[] = [..."0123456789abcdef"];
+
+const encoder = new TextEncoder();
+
+/** Where a ref stands in the tree: SHA-256 of its path. */
+export function placeOf(ref: RefPath): Digest {
+  return sha256(encoder.encode(ref));
+}
+
+const entry: Schema<RefEntry> = (value, at) => {
+  if (!isPair(value)) return refuseAt(at, "a pair of ref and id");
+  const ref = refPath(value[0], `${at}[0]`);
+  return { ref, id: digest(value[1], `${at}[1]`), place: placeOf(ref) };
+};
+
+function isPair(value: CanonicalValue): value is readonly [CanonicalValue, CanonicalValue] {
+  return Array.isArray(value) && value.length === 2;
+}
+
+const childrenSchema = record(Object.fromEntries(DIGITS.map((digit) => [digit, optional(digest)])));
+const shape = documentOf("coffer/refs", {
+  entries: optional(sortedBy(entry, (one) => one.ref, LIMITS.leafRefs)),
+  children: optional(childrenSchema),
+});
+
+const schema: Schema<RefNode> = (value, at) => {
+  const { entries, children } = shape(value, at);
+  if (entries !== undefined && children === undefined) return { kind: "leaf", entries };
+  if (children === undefined || entries !== undefined) return refuseAt(at, "either entries or children");
+  const found = new Map<string, Digest>();
+  for (const [digit, id] of Object.entries(children)) if (id !== undefined) found.set(digit, id);
+  return found.size > 0 ? { kind: "inner", children: found } : refuseAt(`${at}.children`, "at least one child");
+};
+
+/** @throws CofferError JSON_INVALID, DOCUMENT_INVALID, UNSUPPORTED, LIMIT_EXCEEDED */
+export function parseRefNode(bytes: Uint8Array): Stored<RefNode> {
+  return readDocument(schema, bytes, "ref tree node");
+}
+
+/** The one encoding of a node; a leaf's entries may come in any order. */
+export function makeRefNode(node: RefNode): Stored<RefNode> {
+  const body =
+    node.kind === "leaf"
+      ? { entries: [...node.entries].sort(byRef).map(({ ref, id }) => [ref, id]) }
+      : { children: Object.fromEntries(node.children) };
+  return makeDocument(schema, { type: "coffer/refs", version: 1, ...body }, "ref tree node");
+}
+
+/** By the bytes of the path; ref paths are ASCII. */
+export function byRef(a: { readonly ref: RefPath }, b: { readonly ref: RefPath }): number {
+  return a.ref < b.ref ? -1 : a.ref > b.ref ? 1 : 0;
+}
+
+/** The tree of a store without refs: the empty leaf. */
+export const EMPTY_TREE: Stored<RefNode> = makeRefNode({ kind: "leaf", entries: [] });
+
+/** Parsed nodes by id, the least recently used dropped first. Nodes never change, so no entry is ever stale. */
+export class NodeCache {
+  private readonly capacity: number;
+  private readonly nodes = new Map<Digest, RefNode>();
+
+  /** @param capacity - nodes kept; a full leaf takes about 20 KB */
+  constructor(capacity = 1024) {
+    this.capacity = capacity;
+  }
+
+  get(id: Digest): RefNode | undefined {
+    const node = this.nodes.get(id);
+    if (node === undefined) return undefined;
+    this.nodes.delete(id);
+    this.nodes.set(id, node);
+    return node;
+  }
+
+  set(id: Digest, node: RefNode): void {
+    this.nodes.set(id, node);
+    if (this.nodes.size <= this.capacity) return;
+    const oldest = this.nodes.keys().next();
+    if (!oldest.done) this.nodes.delete(oldest.value);
+  }
+}
+
+/** Where nodes come from. */
+export interface NodeSource {
+  readonly reader: ObjectReader;
+  readonly cache?: NodeCache | undefined;
+}
+
+/**
+ * The node `id`, which its parent names at `place`.
+ * @throws CofferError CORRUPT - missing, malformed, or holding a ref that belongs elsewhere: never "no such ref"
+ */
+export async function readNode(source: NodeSource, id: Digest, place: string): Promise<RefNode> {
+  const node = await loadNode(source, id);
+  if (node.kind === "inner") {
+    if (place.length >= id.length) throw misplaced(id, place, "a leaf at the last digit, found an inner node");
+    return node;
+  }
+  if (node.entries.length === 0 && place !== "") throw misplaced(id, place, "refs, found an empty leaf");
+  const stray = node.entries.find((one) => !one.place.startsWith(place));
+  if (stray !== undefined) throw misplaced(id, place, `refs of this place, found ${stray.ref}`);
+  return node;
+}
+
+function misplaced(id: Digest, place: string, fault: string): CofferError {
+  return new CofferError("CORRUPT", `ref tree node ${short(id)} at "${place}": expected ${fault}`);
+}
+
+async function loadNode({ reader, cache }: NodeSource, id: Digest): Promise<RefNode> {
+  // The id alone says what these bytes are: an empty tree needs no file.
+  if (id === EMPTY_TREE.id) return EMPTY_TREE.value;
+  const cached = cache?.get(id);
+  if (cached !== undefined) return cached;
+  const { value } = await readObject(reader, id, "ref tree node", parseRefNode);
+  cache?.set(id, value);
+  return value;
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Small whole files for the log and the views: written under a temporary name, then linked or renamed by the caller.
+ * Layer: refs. Holds invariant 1. Not here: many files at once (objects/write-batch.ts).
+ */
+import { CofferError } from "../base/errors.ts";
+import type { Files } from "../objects/files.ts";
+
+/**
+ * Creates `temp` with `bytes`. What fails half-way leaves no file behind.
+ *
+ * @param durable - "not durable" for what can be made again: no fsync
+ * @throws CofferError NO_SPACE, IO_ERROR
+ */
+export async function writeTemp(
+  files: Files,
+  temp: string,
+  bytes: Uint8Array,
+  mode: number,
+  durable: "durable" | "not durable" = "durable",
+): Promise<void> {
+  const file = await files.create(temp, mode);
+  if (file === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
+  try {
+    await file.write(bytes);
+    if (durable === "durable") await file.fsync();
+    await file.close();
+  } catch (error) {
+    await Promise.allSettled([file.close()]);
+    await discard(files, temp);
+    throw error;
+  }
+}
+
+/** Removes a temporary name. Should that fail, the file is left for gc: what became of the act matters more. */
+export async function discard(files: Files, temp: string): Promise<void> {
+  await Promise.allSettled([files.remove(temp)]);
+}
+
+/** True if `path` is a file of exactly these bytes. */
+export async function isSameFile(files: Files, path: string, bytes: Uint8Array): Promise<boolean> {
+  const stat = await files.stat(path);
+  if (stat?.kind !== "file" || stat.sizeBytes !== bytes.length) return false;
+  const found = await files.read(path, bytes.length);
+  return found !== undefined && Buffer.compare(found, bytes) === 0;
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Transactions: an act decides on a head what is to move; it is linked as the next log entry, or decides anew.
+ * Layer: refs. Format: docs/format.md, "The log". Holds invariants 1 and 4. Not here: who may (trust), what the acts
+ * are (repo).
+ */
+import { digestFromBytes } from "../base/digest.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import type { Clock, Random } from "../base/ports.ts";
+import type { Signer } from "../keys/signer.ts";
+import type { Files } from "../objects/files.ts";
+import type { ObjectReader } from "../objects/object-store.ts";
+import { WriteBatch } from "../objects/write-batch.ts";
+import { applyTargets, type Target } from "./apply-moves.ts";
+import { type HeadView, viewOf } from "./head-view.ts";
+import { Log, type SeenHead } from "./log.ts";
+import { type LogEntry, makeFirstEntry, makeNextEntry } from "./log-entry.ts";
+import { EMPTY_TREE, type NodeCache } from "./ref-node.ts";
+import { updateViews } from "./views.ts";
+
+/** What an act wants; what a ref held before is filled in from the head. */
+export interface Draft {
+  /** In any order, each ref once; one that changes nothing is left out of the entry. */
+  readonly moves: readonly Target[];
+  /** Objects and signatures that must be durable first. */
+  readonly batch?: WriteBatch;
+  readonly note?: string;
+}
+
+/**
+ * Decides what to move, on this head alone: it runs again on the next head when another writer was first, so it must
+ * hold all evaluation and keep nothing from the run before. undefined: nothing to do.
+ */
+export type Act = (head: HeadView) => Promise<Draft | undefined>;
+
+/** What a transaction takes from outside. */
+export interface CommitPorts {
+  /** The store key. */
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Waits between two attempts. */
+  readonly sleep: (ms: number) => Promise<void>;
+  readonly cache?: NodeCache;
+  /** Told of the new head once it is durable (memory.ts). */
+  readonly remember?: (seen: SeenHead) => Promise<void>;
+}
+
+/** A transaction that stands. */
+export interface Committed {
+  readonly entry: LogEntry;
+  /** How often the act ran: 1 without rivals. */
+  readonly attempts: number;
+  /** What failed afterwards: memory, hint or views. The commit stands all the same; callers must show these. */
+  readonly late: readonly CofferError[];
+}
+
+/**
+ * Runs `act` on the head and commits what it drafts, atomically; with other writers, again on each new head.
+ * A crash leaves the head before or the head after, and objects that nothing names.
+ *
+ * @returns undefined if there was nothing to move; then what the draft wrote is durable, and so is the head
+ * @throws CofferError REF_MOVED - others were first LIMITS.commitAttempts times
+ * @throws CofferError LIMIT_EXCEEDED - over LIMITS.movesPerEntry moves
+ * @throws CofferError NO_STORE_KEY - the signer is not the store's
+ * @throws CofferError as `act`, `Log.findHead`, `applyTargets`, `WriteBatch.flush` and `Log.append`
+ */
+export async function commit(
+  log: Log,
+  reader: ObjectReader,
+  act: Act,
+  ports: CommitPorts,
+): Promise<Committed | undefined> {
+  if (ports.signer.publicKey.keyId !== log.storeKey.keyId) {
+    throw new CofferError("NO_STORE_KEY", "expected the store's own key to sign the entry, found another");
+  }
+  for (let attempt = 1; attempt <= LIMITS.commitAttempts; attempt += 1) {
+    if (attempt > 1) await ports.sleep(backoffMs(attempt, ports.random));
+    const head = await log.findHead();
+    const draft = await act(viewOf(head, reader, ports.cache));
+    if (draft === undefined) return undefined;
+    const entry = await prepare(log, reader, head, draft, ports);
+    if (entry === undefined) return undefined;
+    if (await log.append(entry, ports.random)) {
+      return { entry, attempts: attempt, late: await follow(log, reader, entry, ports) };
+    }
+  }
+  throw new CofferError("REF_MOVED", `other writers were first ${LIMITS.commitAttempts} times`);
+}
+
+/** Waits of 1 to 2 ms at first, doubling up to 256 ms; spread out so that rivals do not meet again. */
+function backoffMs(attempt: number, random: Random): number {
+  const [low = 0, high = 0] = random(2);
+  const share = (low + 256 * high) / 65_536;
+  return Math.ceil(2 ** Math.min(attempt - 2, 8) * (1 + share)) / 2;
+}
+
+/** Makes all that the entry will reach durable, and the entry itself; undefined if the draft changes nothing. */
+async function prepare(
+  log: Log,
+  reader: ObjectReader,
+  head: LogEntry,
+  draft: Draft,
+  ports: CommitPorts,
+): Promise<LogEntry | undefined> {
+  const tree = await applyTargets(reader, head.facts.refs, checkCount(draft.moves), ports.cache);
+  const batch = draft.batch ?? new WriteBatch(log.files, ports.random);
+  for (const node of tree.nodes) batch.addObject(node);
+  await batch.flush();
+  if (tree.moves.length === 0) {
+    await log.settle(head.facts.number);
+    return undefined;
+  }
+  const input = { refs: tree.root, moves: tree.moves, note: draft.note };
+  return makeNextEntry(input, head, { signer: ports.signer, now: ports.clock() });
+}
+
+function checkCount<T>(moves: readonly T[]): readonly T[] {
+  const most = LIMITS.movesPerEntry;
+  if (moves.length <= most) return moves;
+  throw new CofferError("LIMIT_EXCEEDED", `transaction: expected at most ${most} moves, found ${moves.length}`);
+}
+
+/** What comes after the commit. It stands whatever fails here, so failures are handed back, not thrown. */
+async function follow(
+  log: Log,
+  reader: ObjectReader,
+  entry: LogEntry,
+  { random, cache, remember }: CommitPorts,
+): Promise<readonly CofferError[]> {
+  const late: CofferError[] = [];
+  const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      if (!isCofferError(error)) throw error;
+      late.push(error);
+    }
+  };
+  const { number, moves } = entry.facts;
+  await attempt(() => remember?.({ number, head: entry.id }));
+  await attempt(() => log.writeHint(number, random));
+  const readHead = async (): Promise<HeadView> => viewOf(await log.findHead(), reader, cache);
+  const refs = moves.map((move) => move.ref);
+  await attempt(() => updateViews({ files: log.files, random }, refs, readHead));
+  return late;
+}
+
+/**
+ * Writes entry 1 of a new store. The folders of the store are there, and no log.
+ *
+ * @throws CofferError EXISTS - the store has an entry 1 already
+ * @throws CofferError as `commit`
+ */
+export async function createLog(
+  files: Files,
+  reader: ObjectReader,
+  draft: Draft,
+  ports: CommitPorts,
+): Promise<{ readonly log: Log; readonly committed: Committed }> {
+  const tree = await applyTargets(reader, EMPTY_TREE.id, checkCount(draft.moves), ports.cache);
+  const batch = draft.batch ?? new WriteBatch(files, ports.random);
+  for (const node of [EMPTY_TREE, ...tree.nodes]) batch.addObject(node);
+  await batch.flush();
+  const input = { refs: tree.root, moves: tree.moves, note: draft.note };
+  const signing = { signer: ports.signer, now: ports.clock() };
+  const entry = await makeFirstEntry(input, digestFromBytes(ports.random(32)), signing);
+  const log = new Log(files, ports.signer.publicKey, entry);
+  if (!(await log.append(entry, ports.random))) throw new CofferError("EXISTS", "the store has a log already");
+  return { log, committed: { entry, attempts: 1, late: await follow(log, reader, entry, ports) } };
+}
