@@ -83,12 +83,13 @@ export class WriteBatch {
         await file.write(bytes);
       }
       await Promise.all(temps.map(({ file }) => file.fsync()));
+      for (const { file } of temps) await file.close();
+      for (const { temp, path } of temps) await this.files.rename(temp, path);
     } catch (error) {
+      // The first error is the one to tell; what was renamed already is complete and stays.
       await Promise.allSettled(temps.map(({ file }) => file.close()));
       await Promise.allSettled(temps.map(({ temp }) => this.files.remove(temp)));
       throw error;
     }
-    for (const { file } of temps) await file.close();
-    for (const { temp, path } of temps) await this.files.rename(temp, path);
   }
 }
