@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Every fixed limit, in one table. Past a limit: a named error, nothing stored.
- * Layer: base. docs/format.md ("Limits") mirrors this; test/base/limits.test.ts compares them.
+ * Layer: base. docs/format.md ("Limits") mirrors this; test/house/docs.test.ts compares them.
  */
 export const LIMITS = {
   /** Canonical JSON documents, in bytes. */

@@ -20,6 +20,7 @@ export const NAME_FAMILIES = [
   "revoked",
   "revoking",
   "trusted",
+  "waiting",
 ] as const;
 export type NameFamily = (typeof NAME_FAMILIES)[number];
 
@@ -44,11 +45,16 @@ export function evidenceRef(manifest: Digest): RefPath {
   return `refs/evidence/sha256/${manifest}` as RefPath;
 }
 
+/** The keys whose signatures over `object` were good when it entered: what is listed here must still be there. */
+export function signersRef(object: Digest): RefPath {
+  return `refs/signers/sha256/${object}` as RefPath;
+}
+
 export type ParsedRef =
   | { readonly family: "policy" }
   | { readonly family: NameFamily; readonly name: Name }
   | { readonly family: "revoked-bytes"; readonly digest: Digest; readonly kind: RevokedKind }
-  | { readonly family: "refused" | "evidence"; readonly digest: Digest };
+  | { readonly family: "refused" | "evidence" | "signers"; readonly digest: Digest };
 
 /** @throws CofferError NAME_INVALID - not a ref that this version knows, in its one spelling */
 export function parseRefPath(text: string): ParsedRef {
@@ -59,7 +65,8 @@ export function parseRefPath(text: string): ParsedRef {
   const [refs, family, first, second, third, ...rest] = text.split("/");
   if (refs !== "refs" || rest.length > 0 || first === undefined || second === undefined) return fail();
   if (first === "sha256" && isDigest(second)) {
-    if ((family === "refused" || family === "evidence") && third === undefined) return { family, digest: second };
+    if ((family === "refused" || family === "evidence" || family === "signers") && third === undefined)
+      return { family, digest: second };
     if (family === "revoked" && (third === "manifest" || third === "blob" || third === "statement")) {
       return { family: "revoked-bytes", digest: second, kind: third };
     }

@@ -18,9 +18,9 @@ import { type ByteReader, INSPECT_LIMITS, type InspectLimits } from "./reader.ts
 import { noteSafetensors } from "./safetensors.ts";
 import { walkSentencePiece } from "./sentencepiece.ts";
 
-export type { Finding, Inspection, Level } from "./findings.ts";
+export type { Finding, Inspection } from "./findings.ts";
 export type { ByteReader, InspectLimits } from "./reader.ts";
-export { type InspectedFile, inspectTree } from "./tree.ts";
+export { inspectTree } from "./tree.ts";
 
 /**
  * Inspects one file. Work is bounded by the size of its header (model formats) or of the file (text).

@@ -16,6 +16,7 @@ import {
   parseRefPath,
   refusedRef,
   revokedRef,
+  signersRef,
 } from "../../src/base/ref-path.ts";
 
 const hex = "0123456789abcdef".repeat(4);
@@ -26,7 +27,7 @@ function written(ref: ParsedRef): string {
   if (ref.family === "policy") return POLICY_REF;
   if ("name" in ref) return nameRef(ref.family, ref.name);
   if (ref.family === "revoked-bytes") return revokedRef(ref.digest, ref.kind);
-  return ref.family === "refused" ? refusedRef(ref.digest) : evidenceRef(ref.digest);
+  return { refused: refusedRef, evidence: evidenceRef, signers: signersRef }[ref.family](ref.digest);
 }
 
 describe("ref paths: each family round-trips", () => {
@@ -45,11 +46,17 @@ describe("ref paths: each family round-trips", () => {
       assert.deepEqual(parseRefPath(path), { family: "revoked-bytes", digest, kind });
     });
   }
-  test("refused, evidence, policy", () => {
+  test("the families of names are these", () => {
+    const wanted = "acquired chain deleted proposed quarantined revoked revoking trusted waiting";
+    assert.equal(NAME_FAMILIES.join(" "), wanted);
+  });
+  test("refused, evidence, signers, policy", () => {
     assert.equal(refusedRef(digest), `refs/refused/sha256/${hex}`);
     assert.equal(evidenceRef(digest), `refs/evidence/sha256/${hex}`);
+    assert.equal(signersRef(digest), `refs/signers/sha256/${hex}`);
     assert.deepEqual(parseRefPath(refusedRef(digest)), { family: "refused", digest });
     assert.deepEqual(parseRefPath(evidenceRef(digest)), { family: "evidence", digest });
+    assert.deepEqual(parseRefPath(signersRef(digest)), { family: "signers", digest });
     assert.deepEqual(parseRefPath(POLICY_REF), { family: "policy" });
   });
 
@@ -59,6 +66,7 @@ describe("ref paths: each family round-trips", () => {
       POLICY_REF,
       refusedRef(digest),
       evidenceRef(digest),
+      signersRef(digest),
       ...(["manifest", "blob", "statement"] as const).map((kind) => revokedRef(digest, kind)),
       ...NAME_FAMILIES.flatMap((family) => [nameRef(family, name), nameRef(family, other)]),
     ];
@@ -119,6 +127,15 @@ describe("ref paths: refused", () => {
     ["evidence of another algorithm", `refs/evidence/sha512/${hex}`],
     ["evidence of no digest", "refs/evidence/sha256/tiny"],
     ["evidence under a name", "refs/evidence/acme/tiny/main"],
+    ["signers with a kind", `refs/signers/sha256/${hex}/statement`],
+    ["signers with a trailing slash", `refs/signers/sha256/${hex}/`],
+    ["signers without algorithm", `refs/signers/${hex}`],
+    ["signers, digest in capitals", `refs/signers/sha256/${hex.toUpperCase()}`],
+    ["signers, digest too long", `refs/signers/sha256/${hex}0`],
+    ["signers under a name", "refs/signers/acme/tiny/main"],
+    ["waiting about a digest", `refs/waiting/sha256/${hex}`],
+    ["waiting about a digest and a kind", `refs/waiting/sha256/${hex}/statement`],
+    ["waiting without a version", "refs/waiting/acme/tiny"],
     ["policy with a part", "refs/policy/acme"],
     ["policy as a name", "refs/policy/acme/tiny/main"],
     ["policy with a trailing slash", "refs/policy/"],
@@ -130,7 +147,20 @@ describe("ref paths: refused", () => {
   }
 
   test("what is accepted is written again as it was", () => {
-    const part = fc.constantFrom("refs", "trusted", "revoked", "sha256", hex, "blob", "a", "B", "..", "", "policy");
+    const part = fc.constantFrom(
+      "refs",
+      "trusted",
+      "revoked",
+      "signers",
+      "sha256",
+      hex,
+      "blob",
+      "a",
+      "B",
+      "..",
+      "",
+      "policy",
+    );
     fc.assert(
       fc.property(fc.array(part, { maxLength: 6 }), (parts) => {
         const text = parts[0] === "refs" ? parts.join("/") : ["refs", ...parts].join("/");

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Runs the tests: `node scripts/test.mjs [--fast] [--golden] [part of a path …]`.
+ * `--fast` leaves out test/slow/, `--golden` rewrites the expected transcripts. Fails when a test fails, when none ran,
+ * when a file holds no test, and, with CI=true, when a test was skipped for a reason that allowed-skips.json lacks.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode } from "./lib.mjs";
+
+// Generous: the slow tests move gigabytes. It ends what hangs, not what is slow.
+const TIMEOUT_MS = 30 * 60 * 1000;
+
+function parse(args) {
+  const known = ["--fast", "--golden"];
+  const unknown = args.find((arg) => arg.startsWith("-") && !known.includes(arg));
+  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(" and ")}`, 2);
+  const filters = args.filter((arg) => !arg.startsWith("-"));
+  return { fast: args.includes("--fast"), golden: args.includes("--golden"), filters };
+}
+
+function testFiles({ fast, filters }) {
+  const all = filesBelow(join(ROOT, "test")).map((name) => `test/${name}`);
+  return all
+    .filter((name) => name.endsWith(".test.ts"))
+    .filter((name) => !fast || !name.startsWith("test/slow/"))
+    .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
+}
+
+/** Runs the files and returns Node's exit status with one record per test. */
+function run(files, { golden }) {
+  const folder = freshFolder("test");
+  try {
+    const tally = join(folder, "tally");
+    const reporter = pathToFileURL(join(ROOT, "scripts", "tally-reporter.mjs")).href;
+    const exit = runNode(
+      [
+        ...["--import", "tsx", "--test", "--test-concurrency", "2", `--test-timeout=${TIMEOUT_MS}`],
+        ...["--test-reporter", "spec", "--test-reporter-destination", "stdout"],
+        ...["--test-reporter", reporter, "--test-reporter-destination", tally],
+        ...files,
+      ],
+      { env: { ...cleanEnvironment(), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
+    );
+    const lines = readFileSync(tally, "utf8").split("\n");
+    return { exit, records: lines.filter((line) => line !== "").map((line) => JSON.parse(line)) };
+  } finally {
+    remove(folder);
+  }
+}
+
+/** Prints each skipped test with its reason; the ones that no entry of allowed-skips.json explains. */
+function unexplained(skipped) {
+  const allowed = JSON.parse(readFileSync(join(ROOT, "scripts", "allowed-skips.json"), "utf8")).skips;
+  return skipped.filter(({ name, reason }) => {
+    const why = allowed.find((entry) => new RegExp(entry.reason, "u").test(reason))?.why;
+    process.stdout.write(
+      `skipped: ${name}: ${reason || "no reason given"}${why ? "" : " (not in allowed-skips.json)"}\n`,
+    );
+    return why === undefined;
+  });
+}
+
+const options = parse(process.argv.slice(2));
+const files = testFiles(options);
+if (files.length === 0) {
+  process.stdout.write("0 passed, 0 failed\n");
+  fail(`no test file matches: ${options.filters.join(" ") || "test/**/*.test.ts"}`);
+}
+const { exit, records } = run(files, options);
+const having = (outcome) => records.filter((record) => record.outcome === outcome);
+const [passed, failed, skipped] = [having("passed"), having("failed"), having("skipped")];
+const strangers = unexplained(skipped);
+for (const { name, reason } of failed) if (reason !== undefined) process.stdout.write(`failed: ${name}: ${reason}\n`);
+const faults = [
+  exit !== 0 && `node --test ended with exit status ${exit}`,
+  failed.length > 0 && `${failed.length} failed`,
+  passed.length === 0 && "no test passed",
+  process.env.CI === "true" &&
+    strangers.length > 0 &&
+    `${strangers.length} skipped for a reason that is not allowed in CI`,
+].filter(Boolean);
+if (faults.length > 0) process.stdout.write(`not good: ${faults.join("; ")}\n`);
+process.stdout.write(`${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped\n`);
+process.exitCode = faults.length > 0 ? 1 : 0;

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `add`, `propose`, `approve`, `promote`, `revoke`: the acts that change what a store says. Layer: cli. */
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { parseDigest, short } from "../../base/digest.ts";
+import { CofferError, isCofferError, systemCode } from "../../base/errors.ts";
+import { LIMITS } from "../../base/limits.ts";
+import { type Name, parseName } from "../../base/names.ts";
+import { formatTime, parseTime, type Time } from "../../base/time.ts";
+import { add } from "../../repo/add.ts";
+import { approve, approveWith, needCandidate, propose } from "../../repo/candidates.ts";
+import { onePersonSuffices, openCandidates, type Promoted, promote, promoteAlone } from "../../repo/promote.ts";
+import { planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
+import { findSources } from "../../repo/sources.ts";
+import type { Store } from "../../repo/store.ts";
+import { type Context, open, showLate, storeFlag } from "../context.ts";
+import { candidateLines, counted, sizeText, table } from "../format.ts";
+import { type PersonOptions, signerFor } from "../people.ts";
+
+export interface AddOptions {
+  readonly name: string;
+  readonly keep?: boolean;
+  readonly license?: string;
+  readonly source?: string;
+  readonly revision?: string;
+}
+
+export async function runAdd(context: Context, patterns: readonly string[], options: AddOptions): Promise<void> {
+  const { io, ui } = context;
+  const name = parseName(options.name);
+  if ((options.source === undefined) !== (options.revision === undefined)) {
+    throw new CofferError("USAGE", "add: --source and --revision go together");
+  }
+  const store = await open(context);
+  const { files, leftOut } = await findSources(patterns, io.cwd);
+  if (leftOut.length > 0) ui.say(`left out: ${leftOut.slice(0, 10).join(", ")}${leftOut.length > 10 ? " …" : ""}`);
+  const added = await add(store, {
+    name,
+    files,
+    keep: options.keep === true,
+    ...(options.license === undefined ? {} : { license: options.license }),
+    ...(options.source === undefined || options.revision === undefined
+      ? {}
+      : { source: { url: options.source, revision: options.revision } }),
+    onBytes: (bytes) => ui.progress(`adding ${sizeText(bytes)}`),
+  });
+  showLate(context, store);
+  for (const { level, path, text, code } of added.findings) if (level !== "info") ui.warn(`${path}: ${text} (${code})`);
+  ui.data(added.manifest);
+  const total = added.files.reduce((sum, file) => sum + file.size, 0);
+  const again = added.moved ? "" : ", as before";
+  ui.say(
+    `${name.text} is ${added.state}${again}: ${counted(added.files.length, "file")}, ${sizeText(total)}, manifest ${short(added.manifest)}`,
+  );
+  if (added.state === "quarantined")
+    ui.next(`coffer ${await actAfterAdd(store, name)}${storeFlag(context)} ${name.text}`);
+  else ui.say("it failed inspection and is kept apart: nothing can promote it");
+}
+
+/** Where one person suffices, `promote` does it all; a name without a rule fails there with the reason. */
+async function actAfterAdd(store: Store, name: Name): Promise<"propose" | "promote"> {
+  try {
+    return (await onePersonSuffices(store, name)) ? "promote" : "propose";
+  } catch (error) {
+    if (isCofferError(error, "NO_RULE")) return "propose";
+    throw error;
+  }
+}
+
+export interface ProposeOptions extends PersonOptions {
+  readonly to?: string;
+  readonly replace?: boolean;
+  readonly expires?: string;
+}
+
+/** `--to @prod` keeps namespace and model; `--to ns/model@v` is a whole name. */
+export function targetName(name: Name, to: string | undefined): Name {
+  if (to === undefined) return name;
+  return parseName(to.startsWith("@") ? `${name.namespace}/${name.model}${to}` : to);
+}
+
+/** A time, or a number of days from now as `90d`. */
+function parseEnd(context: Context, text: string | undefined): Time | undefined {
+  if (text === undefined) return undefined;
+  const days = /^([1-9][0-9]{0,4})d$/.exec(text)?.[1];
+  return days === undefined ? parseTime(text) : formatTime(context.io.ports.clock() + Number(days) * 86_400);
+}
+
+async function proposeRequest(context: Context, store: Store, text: string, options: ProposeOptions) {
+  const from = parseName(text);
+  const name = targetName(from, options.to);
+  const end = parseEnd(context, options.expires);
+  return {
+    name,
+    ...(name.text === from.text ? {} : { from }),
+    signer: await signerFor(context, store, options),
+    replace: options.replace === true,
+    ...(end === undefined ? {} : { expiresAt: end }),
+  };
+}
+
+export async function runPropose(context: Context, text: string, options: ProposeOptions): Promise<void> {
+  const { ui } = context;
+  const store = await open(context);
+  const request = await proposeRequest(context, store, text, options);
+  const candidate = await propose(store, request);
+  showLate(context, store);
+  for (const line of candidateLines(candidate)) ui.say(line);
+  ui.data(candidate.statement.id);
+  const waits = candidate.verdict.reasons.map((reason) => reason.text).join("; ");
+  ui.say(`${request.name.text} is proposed${waits === "" ? "" : `: ${waits}`}`);
+  ui.next(`coffer approve${storeFlag(context)} ${request.name.text}`);
+}
+
+export interface ApproveOptions extends PersonOptions {
+  readonly out?: string;
+  readonly in?: readonly string[];
+  readonly yes?: boolean;
+}
+
+export async function runApprove(context: Context, text: string, options: ApproveOptions): Promise<void> {
+  const { ui } = context;
+  const name = parseName(text);
+  const store = await open(context);
+  const candidate = await needCandidate(store, name);
+  if (options.out !== undefined) return writeForSigning(context, candidate, options.out);
+  if (options.in !== undefined) {
+    for (const file of options.in)
+      ui.say(`added the approval of ${await approveWith(store, name, readSignature(context, file))}`);
+  } else {
+    for (const line of candidateLines(candidate)) ui.say(line);
+    const signer = await signerFor(context, store, options);
+    await ui.confirm(`sign this for ${name.text}?`, options.yes === true);
+    ui.say(`approved by ${await approve(store, name, candidate.statement.id, signer)}`);
+  }
+  const { verdict } = await needCandidate(store, name);
+  if (verdict.trusted) {
+    ui.next(`coffer promote${storeFlag(context)} ${name.text}`);
+    return;
+  }
+  ui.say(`not yet: ${verdict.reasons.map((reason) => reason.text).join("; ")}`);
+  ui.next(`coffer approve${storeFlag(context)} ${name.text}`);
+}
+
+/** The bytes to sign and a summary to read, for somebody without access to the store. */
+async function writeForSigning(
+  context: Context,
+  candidate: Awaited<ReturnType<typeof needCandidate>>,
+  folder: string,
+): Promise<void> {
+  const { io, ui } = context;
+  const base = `${candidate.name.namespace}-${candidate.name.model}-${candidate.name.version}`;
+  const target = resolve(io.cwd, folder);
+  const statement = join(target, `${base}.statement`);
+  const summary = join(target, `${base}.txt`);
+  if (existsSync(statement) || existsSync(summary)) throw new CofferError("EXISTS", `${folder} holds ${base} already`);
+  try {
+    mkdirSync(target, { recursive: true });
+    writeFileSync(statement, candidate.statement.bytes, { flag: "wx" });
+    writeFileSync(summary, `${candidateLines(candidate).join("\n")}\n`, { flag: "wx" });
+  } catch (error) {
+    throw new CofferError("IO_ERROR", `cannot write into ${basename(target)} (${systemCode(error)})`, { cause: error });
+  }
+  ui.data(statement);
+  ui.data(summary);
+  ui.say("read the summary, then sign the statement's exact bytes:");
+  ui.say(`  ssh-keygen -Y sign -n coffer-statement -f KEY ${join(folder, `${base}.statement`)}`);
+  ui.next(`coffer approve${storeFlag(context)} ${candidate.name.text} --in ${join(folder, `${base}.statement.sig`)}`);
+}
+
+function readSignature({ io }: Context, path: string): Uint8Array {
+  const file = resolve(io.cwd, path);
+  try {
+    const { size } = statSync(file);
+    if (size > LIMITS.signatureBytes) {
+      throw new CofferError(
+        "SIGNATURE_INVALID",
+        `${basename(path)}: expected at most ${LIMITS.signatureBytes} bytes, found ${size}`,
+      );
+    }
+    return readFileSync(file);
+  } catch (error) {
+    if (isCofferError(error)) throw error;
+    throw new CofferError("FILE_NOT_FOUND", `${basename(path)}: cannot read it (${systemCode(error)})`, {
+      cause: error,
+    });
+  }
+}
+
+export async function runPromote(context: Context, texts: readonly string[], options: ProposeOptions): Promise<void> {
+  const { ui } = context;
+  const store = await open(context);
+  const done = await promoteThem(context, store, texts, options);
+  showLate(context, store);
+  for (const { name, statement, manifest, verdict, entry } of done) {
+    ui.data(name.text);
+    const by = `published by ${verdict.publisher}, approved by ${verdict.approvers.join(", ")}`;
+    ui.say(
+      `${name.text} is trusted: manifest ${short(manifest)}, statement ${short(statement)}, ${by}, log entry ${entry}`,
+    );
+  }
+  const [first] = done;
+  if (first !== undefined) ui.next(`coffer resolve${storeFlag(context)} ${first.name.text}`);
+}
+
+async function promoteThem(
+  context: Context,
+  store: Store,
+  texts: readonly string[],
+  options: ProposeOptions,
+): Promise<Promoted[]> {
+  if (texts.length === 0) return promoteReady(context, store);
+  const names = texts.map((text) => targetName(parseName(text), options.to));
+  const [text, ...others] = texts;
+  const [name] = names;
+  if (text !== undefined && name !== undefined && others.length === 0 && (await onePersonSuffices(store, name))) {
+    if (await needsAll(store, name)) return promoteAlone(store, await proposeRequest(context, store, text, options));
+  }
+  return promote(store, names);
+}
+
+/** True if nobody has proposed the name yet, so that one person does it all. */
+async function needsAll(store: Store, name: Name): Promise<boolean> {
+  try {
+    return !(await needCandidate(store, name)).verdict.trusted;
+  } catch (error) {
+    if (isCofferError(error, "NOT_PROPOSED")) return true;
+    throw error;
+  }
+}
+
+async function promoteReady(context: Context, store: Store): Promise<Promoted[]> {
+  const { ready, waiting } = await openCandidates(store);
+  for (const [name, error] of waiting) context.ui.say(`not ready: ${name.text}: ${error.message} [${error.code}]`);
+  if (ready.length > 0) return promote(store, ready);
+  throw new CofferError("NOT_PROPOSED", waiting.size === 0 ? "nothing is proposed" : "no candidate is ready");
+}
+
+export interface RevokeOptions extends PersonOptions {
+  readonly reason?: string;
+  readonly also?: readonly string[];
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+export async function runRevoke(context: Context, text: string, options: RevokeOptions): Promise<void> {
+  const { ui } = context;
+  const name = parseName(text);
+  const also = (options.also ?? []).map((digest) => parseDigest(digest, "--also"));
+  const request = { name, also, ...(options.reason === undefined ? {} : { reason: options.reason }) };
+  const store = await open(context);
+  const plan = await planRevoke(store, request);
+  if (plan.already !== undefined) {
+    ui.say(`${name.text} is revoked already (statement ${short(plan.already)}); nothing was done`);
+    return;
+  }
+  showPlan(context, plan);
+  if (options.dryRun === true) {
+    for (const fallen of plan.falls) ui.data(fallen.text);
+    ui.next(`coffer revoke${storeFlag(context)} ${name.text} --reason TEXT`);
+    return;
+  }
+  const signer = await signerFor(context, store, options);
+  await ui.confirm(`revoke ${name.text}, for ever?`, options.yes === true);
+  const done = await revoke(store, request, signer);
+  showLate(context, store);
+  if (done.entry === undefined) {
+    ui.say(
+      `signed by ${done.signed.join(", ")}: ${done.signed.length} of ${done.threshold} needed; nothing is revoked yet`,
+    );
+    ui.next(`coffer revoke${storeFlag(context)} ${name.text} --as ANOTHER`);
+    return;
+  }
+  for (const fallen of done.falls.length === 0 ? [name] : done.falls) ui.data(fallen.text);
+  ui.say(
+    `${name.text} is revoked by ${done.signed.join(", ")}: statement ${short(done.statement)}, log entry ${done.entry}`,
+  );
+  ui.next(`coffer show${storeFlag(context)} ${name.text}`);
+}
+
+function showPlan({ ui }: Context, plan: RevokePlan): void {
+  ui.say(
+    `revoking ${plan.name.text}: ${counted(plan.revokes.manifests.length, "manifest")}, ${counted(plan.revokes.blobs.length, "blob")} of weights`,
+  );
+  for (const line of table(plan.falls.map((name) => ["  falls", name.text]))) ui.say(line);
+  for (const { blob, heldBy } of plan.kept) {
+    ui.say(`  stays  blob ${blob}, which ${heldBy.text} holds too; to take it as well: --also ${blob}`);
+  }
+}

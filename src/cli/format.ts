@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Values as people and as programs read them. The JSON shapes are stable: docs/cli.md. Layer: cli. */
+import { short } from "../base/digest.ts";
+import type { Candidate } from "../repo/candidates.ts";
+import type { Listed } from "../repo/list.ts";
+import type { Store } from "../repo/store.ts";
+import type { Verdict } from "../repo/verdict.ts";
+
+export const SCHEMA_VERSION = 1;
+
+/** 1,234,567 bytes as `1.2 MB`; powers of ten, as file managers and model hubs count. */
+export function sizeText(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return unit === 0 ? `${bytes} B` : `${value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `1 file`, `2 files`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+export function verdictJson(verdict: Verdict) {
+  return { ...verdict, reasons: verdict.reasons.map(({ code, text }) => ({ code, text })) };
+}
+
+export function listedJson(listed: Listed) {
+  const { name, ...rest } = listed;
+  return { name: name.text, ...rest };
+}
+
+export function storeJson(store: Store, entry: { readonly number: number; readonly id: string }) {
+  return { id: store.id, log: { number: entry.number, id: entry.id } };
+}
+
+/** Lines that say what a candidate is, to be read before signing. */
+export function candidateLines({ statement, manifest, verdict, evidence }: Candidate): string[] {
+  const { value } = statement;
+  const end = value.expiresAt === undefined ? "no end" : `until ${value.expiresAt}`;
+  const files = manifest.value.files.map(
+    (file) => `  ${file.sha256}  ${sizeText(file.size).padStart(8)}  ${file.path}`,
+  );
+  const shown = files.length > 40 ? [...files.slice(0, 40), `  … and ${files.length - 40} more files`] : files;
+  return [
+    `statement ${statement.id}`,
+    `  makes     ${value.ref}`,
+    `  hold      manifest ${manifest.id}`,
+    `  issued    ${value.issuedAt}, ${end}`,
+    `  after     ${value.previous.length === 0 ? "nothing: the first of this name" : value.previous.map(short).join(", ")}`,
+    ...evidenceLines(evidence),
+    ...shown,
+    ...verdict.findings.map((finding) => `  note: ${finding.text}`),
+  ];
+}
+
+/** What was found out about the manifest; findings that only describe are left to `show`. */
+function evidenceLines(evidence: Candidate["evidence"]): string[] {
+  if (evidence.length === 0) return ["  evidence  none"];
+  return evidence.flatMap(({ id, value }) => [
+    `  evidence  ${short(id)}: ${value.kind} says ${value.result}, by ${value.tool.name} ${value.tool.version} at ${value.issuedAt}`,
+    ...value.findings
+      .filter(({ level }) => level !== "info")
+      .map(({ level, path, text }) => `    ${level}: ${path === undefined ? "" : `${path}: `}${text}`),
+  ]);
+}
+
+/** Columns with two spaces between; the last column is not padded. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length);
+  }
+  return rows.map((row) =>
+    row
+      .map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
+}

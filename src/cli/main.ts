@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+/** The process: hands the real world to `main` and exits with its status. Layer: cli. */
+import { randomBytes } from "node:crypto";
+import { homedir } from "node:os";
+import { setTimeout } from "node:timers/promises";
+import { openRealFiles } from "../repo/real-folders.ts";
+import type { Io } from "./io.ts";
+import { main } from "./program.ts";
+import { ask } from "./terminal.ts";
+
+const io: Io = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  env: process.env,
+  cwd: process.cwd(),
+  home: homedir(),
+  terminal: process.stdin.isTTY === true && process.stderr.isTTY === true,
+  ask,
+  stopped: () =>
+    new Promise((stop) => {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop(signal));
+    }),
+  ports: {
+    clock: () => Math.floor(Date.now() / 1000),
+    random: (length) => randomBytes(length),
+    sleep: async (ms) => {
+      await setTimeout(ms);
+    },
+    openFolder: openRealFiles,
+  },
+};
+
+// A reader that closes the pipe early (`coffer list | head -1`) is no fault of ours.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+}
+
+process.exitCode = await main(process.argv.slice(2), io);

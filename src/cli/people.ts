@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * People's keys on this machine: finding the private key of a principal, asking for its passphrase. Layer: cli.
+ * Looked for in --key, then the keys folder, then ~/.ssh/id_ed25519.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { isEncrypted, type PrivateKey, parsePrivateKey } from "../keys/private-key.ts";
+import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
+import { type Signer, tweetnaclSigner } from "../keys/signer.ts";
+import { newestPolicy, readPolicies } from "../repo/dossier.ts";
+import { principalName } from "../repo/policy-draft.ts";
+import type { Store } from "../repo/store.ts";
+import { type Context, keysFolder } from "./context.ts";
+
+export interface PersonOptions {
+  readonly as?: string;
+  readonly key?: string;
+}
+
+/** A key file's text. @throws CofferError FILE_NOT_FOUND, LIMIT_EXCEEDED, IO_ERROR */
+export function readKeyFile(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size > LIMITS.keyFileBytes) throw new CofferError("LIMIT_EXCEEDED", `${basename(path)}: too large for a key`);
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (isCofferError(error)) throw error;
+    const code = systemCode(error);
+    if (code === "ENOENT")
+      throw new CofferError("FILE_NOT_FOUND", `${basename(path)}: no such key file`, { cause: error });
+    throw new CofferError("IO_ERROR", `${basename(path)}: cannot read the key file (${code})`, { cause: error });
+  }
+}
+
+/** The public half of a key file: `FILE.pub` beside it, the file itself if that is public, or an open private key. */
+export function publicHalf(path: string): PublicKey {
+  if (existsSync(`${path}.pub`)) return parsePublicKey(readKeyFile(`${path}.pub`).trim());
+  const text = readKeyFile(path);
+  if (!text.startsWith("-----BEGIN")) return parsePublicKey(text.trim());
+  if (isEncrypted(text))
+    throw new CofferError("KEY_NOT_FOUND", `${basename(path)}.pub: expected the public key beside it`);
+  return parsePrivateKey(text).publicKey;
+}
+
+/** Private key files that this person could mean, in order. */
+function candidates(context: Context, options: PersonOptions): string[] {
+  if (options.key !== undefined) return [resolve(context.io.cwd, options.key)];
+  const folder = keysFolder(context);
+  const own = existsSync(folder) ? readdirSync(folder).filter((name) => !name.endsWith(".pub")) : [];
+  return [...own.sort().map((name) => join(folder, name)), join(context.io.home, ".ssh", "id_ed25519")].filter(
+    existsSync,
+  );
+}
+
+/**
+ * The signer for the person who acts.
+ *
+ * @throws CofferError KEY_NOT_FOUND - no private key here is theirs; KEY_MODE, PASSPHRASE_NEEDED, PASSPHRASE_WRONG
+ */
+export async function signerFor(context: Context, store: Store, options: PersonOptions): Promise<Signer> {
+  const policy = newestPolicy(await readPolicies(store, await store.head()));
+  const who = options.as === undefined ? undefined : principalName(options.as);
+  const wanted = new Set(
+    [...policy.principals]
+      .filter(([name]) => who === undefined || name === who)
+      .flatMap(([, keys]) => keys.map((key) => key.keyId)),
+  );
+  if (wanted.size === 0) throw new CofferError("NOT_ALLOWED", `the policy knows nobody by the name ${options.as}`);
+  const matches = candidates(context, options).filter((path) => matchesKey(path, wanted, options.key !== undefined));
+  const [path, ...others] = matches;
+  if (path === undefined) {
+    throw new CofferError("KEY_NOT_FOUND", `no private key here belongs to ${who ?? "anybody in the policy"}`);
+  }
+  if (others.length > 0 && who === undefined) {
+    throw new CofferError(
+      "USAGE",
+      `several keys here are in the policy (${matches.map((match) => basename(match)).join(", ")}); say --as NAME`,
+    );
+  }
+  return tweetnaclSigner(await unlock(context, path));
+}
+
+/** A file in the keys folder that is no key is passed over; one that the person named must be right. */
+function matchesKey(path: string, wanted: ReadonlySet<string>, named: boolean): boolean {
+  try {
+    return wanted.has(publicHalf(path).keyId);
+  } catch (error) {
+    if (named || !isCofferError(error)) throw error;
+    return false;
+  }
+}
+
+async function unlock(context: Context, path: string): Promise<PrivateKey> {
+  const mode = statSync(path).mode & 0o777;
+  if ((mode & 0o077) !== 0) {
+    throw new CofferError(
+      "KEY_MODE",
+      `${basename(path)}: expected mode 0600, found ${mode.toString(8).padStart(4, "0")}`,
+    );
+  }
+  const text = readKeyFile(path);
+  if (!text.startsWith("-----BEGIN")) throw new CofferError("KEY_INVALID", `${basename(path)}: expected a private key`);
+  if (!isEncrypted(text)) return parsePrivateKey(text);
+  return parsePrivateKey(text, await passphrase(context, `passphrase for ${basename(path)}: `));
+}
+
+/** From --passphrase-file, else asked on the terminal. @throws CofferError PASSPHRASE_NEEDED */
+export async function passphrase(context: Context, question: string): Promise<Uint8Array> {
+  const { options, io } = context;
+  if (options.passphraseFile !== undefined) {
+    const text = readKeyFile(resolve(io.cwd, options.passphraseFile));
+    return new TextEncoder().encode(text.replace(/\r?\n$/, ""));
+  }
+  if (!io.terminal)
+    throw new CofferError("PASSPHRASE_NEEDED", "the key has a passphrase, and there is no terminal to ask on");
+  return new TextEncoder().encode(await io.ask(question, true));
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The command tree, with commander. Each action loads what it needs when it runs, so that `resolve` starts quickly.
+ * Layer: cli.
+ */
+import { Command, CommanderError, Option } from "commander";
+import { CofferError, EXIT } from "../base/errors.ts";
+import { TOOL_VERSION } from "../repo/version.ts";
+import type { Context, GlobalOptions } from "./context.ts";
+import type { Io } from "./io.ts";
+import { Ui } from "./ui.ts";
+
+type Action = (context: Context) => Promise<unknown>;
+
+/** What an action sets: the exit status of a run that did not throw. */
+interface Run {
+  exit: number;
+}
+
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+/**
+ * Runs one command line.
+ * @param argv - the arguments after `coffer`
+ * @returns the exit status; never throws
+ */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const ui = new Ui(io);
+  const run: Run = { exit: EXIT.ok };
+  try {
+    await buildProgram(io, ui, run).parseAsync([...argv], { from: "user" });
+    ui.end();
+    return run.exit;
+  } catch (error) {
+    if (error instanceof CommanderError) return commanderExit(ui, error);
+    return ui.fail(error);
+  }
+}
+
+/** commander has printed its own text by then; help and version are no errors. */
+function commanderExit(ui: Ui, error: CommanderError): number {
+  if (error.exitCode === 0) return EXIT.ok;
+  if (error.code === "commander.help") return EXIT.usage;
+  const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+  return ui.fail(new CofferError("USAGE", text));
+}
+
+export function buildProgram(io: Io, ui: Ui, run: Run): Command {
+  const program = new Command("coffer");
+  program
+    .description("A signed, content-addressed store for AI model artifacts")
+    .version(TOOL_VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .addOption(new Option("--store <folder>", "the store; else COFFER_STORE, else upwards from here"))
+    .addOption(
+      new Option("--secrets <folder>", "folder with the store key; else COFFER_SECRETS, CREDENTIALS_DIRECTORY"),
+    )
+    .addOption(new Option("--state <folder>", "folder of this machine's memory; else COFFER_STATE, STATE_DIRECTORY"))
+    .addOption(new Option("--keys <folder>", "folder with people's keys; else COFFER_KEYS"))
+    .addOption(new Option("--passphrase-file <file>", "read the passphrase of a key from its first line"))
+    .addOption(new Option("--no-memory", "do not compare the store with what this machine has seen"))
+    .configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => undefined })
+    .exitOverride()
+    .showHelpAfterError(false);
+  const act = (action: Action) => async (command: Command) => {
+    const exit = await action({ io, ui, options: command.optsWithGlobals<GlobalOptions>() });
+    if (typeof exit === "number") run.exit = exit;
+  };
+  addSetup(program, act);
+  addPromotion(program, act);
+  addReading(program, act);
+  addServing(program, act);
+  for (const command of everyCommand(program)) {
+    // Global options may stand after the command too, as people type them.
+    if (command !== program)
+      for (const option of program.options) if (option.long !== "--version") command.addOption(option);
+    command.exitOverride().configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => undefined });
+  }
+  return program;
+}
+
+function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)];
+}
+
+type Act = (action: Action) => (command: Command) => Promise<void>;
+
+const JSON_OPTION = ["--json", "print one JSON object (docs/cli.md)"] as const;
+
+function addSetup(program: Command, act: Act): void {
+  program
+    .command("init")
+    .description("make a store with its first policy")
+    .argument("<folder>", "a new or an empty folder")
+    .option("--me <name>", "you are everything: publisher, approver, revoker")
+    .option("--key <file>", "your key; else the key of that name, else ~/.ssh/id_ed25519")
+    .option("--team <list>", "alice=alice.pub,bob=bob.pub: all publish, approve and revoke")
+    .option("--threshold <n>", "approvals needed; 2, or 1 for one person")
+    .option("--separate", "who publishes does not count as approver")
+    .option("--policy <file>", "a policy of your own as JSON (docs/format.md)")
+    .action(async (folder, options, command) =>
+      act(async (context) => (await import("./commands/setup.ts")).runInit(context, folder, options))(command),
+    );
+  const key = program.command("key").description("people's keys on this machine");
+  key
+    .command("new")
+    .description("make an Ed25519 key in OpenSSH format")
+    .argument("<name>", "whose it is")
+    .option("--out <file>", "where to put it; else the keys folder")
+    .option("--no-passphrase", "leave the private key open")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/setup.ts")).runKeyNew(context, name, options))(command),
+    );
+  key
+    .command("list")
+    .description("list the keys folder")
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/setup.ts")).runKeyList(context))(command),
+    );
+  key
+    .command("show")
+    .description("print a public key, its fingerprint and its key id")
+    .argument("<name>", "a name in the keys folder, or a file")
+    .action(async (name, _options, command) =>
+      act(async (context) => (await import("./commands/setup.ts")).runKeyShow(context, name))(command),
+    );
+  program
+    .command("policy")
+    .description("who may do what")
+    .command("show")
+    .description("print the policy")
+    .option(...JSON_OPTION)
+    .action(async (options, command) =>
+      act(async (context) => (await import("./commands/setup.ts")).runPolicyShow(context, options))(command),
+    );
+}
+
+function addPerson(command: Command): Command {
+  return command
+    .option("--as <name>", "who acts; needed where several keys here are in the policy")
+    .option("--key <file>", "the private key to sign with");
+}
+
+function addPromotion(program: Command, act: Act): void {
+  program
+    .command("add")
+    .description("take files in: inspect them and put them in quarantine")
+    .argument("<paths...>", "files, folders (which keep their tree), or globs in quotes")
+    .requiredOption("--name <name>", "namespace/model@version")
+    .option("--keep", "keep what fails inspection apart, where nothing can promote it")
+    .option("--license <text>", "recorded in the manifest")
+    .option("--source <url>", "where it came from: a claim, recorded in the manifest")
+    .option("--revision <id>", "which revision of the source")
+    .action(async (paths, options, command) =>
+      act(async (context) => (await import("./commands/promotion.ts")).runAdd(context, paths, options))(command),
+    );
+  addPerson(program.command("propose"))
+    .description("as a publisher: sign the manifest and propose it for promotion")
+    .argument("<name>", "the quarantined name")
+    .option("--to <name>", "propose under another name or version, such as @prod")
+    .option("--replace", "replace an open candidate; its approvals are lost")
+    .option("--expires <time>", "when the promotion ends: 2027-01-31T00:00:00Z, or 90d")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/promotion.ts")).runPropose(context, name, options))(command),
+    );
+  addPerson(program.command("approve"))
+    .description("as an approver: read what is proposed and sign it")
+    .argument("<name>", "the proposed name")
+    .option("--out <folder>", "write the bytes to sign and a summary, for somebody elsewhere")
+    .option("--in <file>", "add a signature made elsewhere (may be repeated)", collect)
+    .option("--yes", "sign without asking")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/promotion.ts")).runApprove(context, name, options))(command),
+    );
+  addPerson(program.command("promote"))
+    .description("make proposed names trusted, all of them or none")
+    .argument("[names...]", "else every candidate that is ready")
+    .option("--to <name>", "the target, such as @prod: same manifest, the target's rule")
+    .option("--expires <time>", "where one person suffices: when the promotion ends")
+    .action(async (names, options, command) =>
+      act(async (context) => (await import("./commands/promotion.ts")).runPromote(context, names, options))(command),
+    );
+  addPerson(program.command("revoke"))
+    .description("as a revoker: take a name and its bytes out of use, for ever")
+    .argument("<name>", "what to revoke")
+    .option("--reason <text>", "why; everybody who asks is told")
+    .option("--also <digest>", "a further blob to revoke, after a dry run (may be repeated)", collect)
+    .option("--dry-run", "only list what would fall")
+    .option("--yes", "revoke without asking")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/promotion.ts")).runRevoke(context, name, options))(command),
+    );
+}
+
+function addReading(program: Command, act: Act): void {
+  program
+    .command("list")
+    .description("list every name with its state")
+    .option(...JSON_OPTION)
+    .action(async (options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runList(context, options))(command),
+    );
+  program
+    .command("show")
+    .description("everything known of a name, or one object by its digest")
+    .argument("<what>", "a name, or 12 or more characters of a digest")
+    .option(...JSON_OPTION)
+    .action(async (what, options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runShow(context, what, options))(command),
+    );
+  program
+    .command("resolve")
+    .description("the verdict on a name and, if it is trusted now, its files with their SHA-256")
+    .argument("<name>", "namespace/model@version")
+    .option(...JSON_OPTION)
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runResolve(context, name, options))(command),
+    );
+  program
+    .command("path")
+    .description("print the path of one verified file of a trusted name, or fail")
+    .argument("<name>", "namespace/model@version")
+    .argument("[file]", "its path in the manifest; not needed where there is only one")
+    .option("--to <folder>", "lay the files there; else in the store")
+    .action(async (name, file, options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runPath(context, name, file, options))(command),
+    );
+  program
+    .command("checkout")
+    .description("write the files of a trusted name into a new folder")
+    .argument("<name>", "namespace/model@version")
+    .argument("<folder>", "a new or an empty folder")
+    .action(async (name, folder, _options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runCheckout(context, name, folder))(command),
+    );
+  program
+    .command("fsck")
+    .description("check every byte, ref and signature, offline")
+    .option(...JSON_OPTION)
+    .action(async (options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runFsck(context, options))(command),
+    );
+}
+
+function addServing(program: Command, act: Act): void {
+  program
+    .command("serve")
+    .description("serve what is trusted, read-only, on 127.0.0.1")
+    .option("--port <port>", "the port; 0 takes a free one", "8470")
+    .action(async (options, command) =>
+      act(async (context) => (await import("./commands/serve.ts")).runServe(context, options))(command),
+    );
+}

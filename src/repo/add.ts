@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `add`: bytes come in untrusted. Each source is read once, straight into the store's own temporary file; that copy is
+ * inspected; then blobs, chunk lists, manifest and evidence are made durable and one transaction moves the ref.
+ * Layer: repo. Format: docs/format.md, "Acts". Holds invariants 1 and 4. Grants nothing: see promote.ts.
+ */
+import { type Digest, parseDigest } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { type Label, type Name, parseLabel } from "../base/names.ts";
+import { evidenceRef, nameRef, signersRef } from "../base/ref-path.ts";
+import { printable } from "../base/text.ts";
+import { formatTime } from "../base/time.ts";
+import { type ByteReader, type Finding, type Inspection, inspect, inspectTree } from "../formats/inspect.ts";
+import { signSshsig } from "../keys/sshsig.ts";
+import { discardBlobs, publishBlobs, readPieces, type StagedBlob, stageBlob } from "../objects/blob-store.ts";
+import { makeEvidence } from "../objects/documents/evidence.ts";
+import { makeList } from "../objects/documents/list.ts";
+import { type Manifest, makeManifest } from "../objects/documents/manifest.ts";
+import type { Stored } from "../objects/documents/schema.ts";
+import type { Files, OpenFile } from "../objects/files.ts";
+import type { WriteBatch } from "../objects/write-batch.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import { Dossier, readList, readPolicies } from "./dossier.ts";
+import type { SourceFile } from "./sources.ts";
+import type { Store } from "./store.ts";
+import { TOOL_VERSION } from "./version.ts";
+
+export interface AddRequest {
+  readonly name: Name;
+  readonly files: readonly SourceFile[];
+  /** Keep what fails inspection under refs/acquired, which nothing can promote. */
+  readonly keep: boolean;
+  readonly license?: string;
+  readonly source?: { readonly url: string; readonly revision: string };
+  /** Called as bytes are read: total so far. */
+  readonly onBytes?: (bytes: number) => void;
+}
+
+export interface Added {
+  readonly name: Name;
+  readonly manifest: Digest;
+  readonly state: "quarantined" | "acquired";
+  readonly files: Manifest["files"];
+  readonly findings: readonly Finding[];
+  /** False if the ref already held this manifest. */
+  readonly moved: boolean;
+}
+
+interface Intake {
+  readonly source: SourceFile;
+  readonly staged: StagedBlob;
+  readonly inspection: Inspection;
+}
+
+/**
+ * @throws CofferError ADMISSION_REFUSED - with every finding; nothing is stored. PATH_INVALID, SOURCE_CHANGED, NO_SPACE,
+ *   IO_ERROR, NO_STORE_KEY, REF_MOVED. The store is as before or has the whole model.
+ */
+export async function add(store: Store, request: AddRequest): Promise<Added> {
+  store.needSigner();
+  const staged: StagedBlob[] = [];
+  try {
+    const intakes = await takeIn(store, request, staged);
+    const findings = await inspectAll(store, intakes);
+    const failed = findings.filter((finding) => finding.level === "fail");
+    if (failed.length > 0 && !request.keep) throw refused(failed);
+    const manifest = describe(request, intakes);
+    const batch = store.batch();
+    for (const { chunks } of staged) if (chunks !== undefined) batch.addObject(chunks);
+    batch.addObject(manifest);
+    await publishBlobs(store.files, staged);
+    staged.length = 0;
+    const family = failed.length === 0 ? "quarantined" : "acquired";
+    const moved = await land(store, request.name, family, manifest, findings, batch);
+    return { name: request.name, manifest: manifest.id, state: family, files: manifest.value.files, findings, moved };
+  } finally {
+    await discardBlobs(store.files, staged);
+  }
+}
+
+async function takeIn(store: Store, request: AddRequest, staged: StagedBlob[]): Promise<Intake[]> {
+  const intakes: Intake[] = [];
+  let total = 0;
+  for (const source of request.files) {
+    const blob = await stageSource(store, source, (bytes) => {
+      total += bytes;
+      request.onBytes?.(total);
+    });
+    staged.push(blob);
+    const inspection = await withFile(store.files, blob.temp, (file) =>
+      inspect(source.path, byteReader(file, blob.sizeBytes)),
+    );
+    intakes.push({ source, staged: blob, inspection });
+  }
+  return intakes;
+}
+
+/** One pass over the source; a file that another program changes meanwhile is refused. */
+async function stageSource(store: Store, source: SourceFile, onBytes: (bytes: number) => void): Promise<StagedBlob> {
+  const file = await store.ports.openFolder(source.folder).open(source.file);
+  if (file === undefined) throw new CofferError("FILE_NOT_FOUND", `${source.path}: no such file`);
+  try {
+    const before = await file.stat();
+    const blob = await stageBlob(store.files, store.ports.random, counted(readPieces(file), onBytes));
+    const after = await file.stat();
+    if (
+      after.mtimeNs !== before.mtimeNs ||
+      after.sizeBytes !== before.sizeBytes ||
+      blob.sizeBytes !== after.sizeBytes
+    ) {
+      await discardBlobs(store.files, [blob]);
+      throw new CofferError("SOURCE_CHANGED", `${source.path}: the file changed while it was read`);
+    }
+    return blob;
+  } finally {
+    await file.close();
+  }
+}
+
+async function* counted(
+  pieces: AsyncIterable<Uint8Array>,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece;
+    onBytes(piece.length);
+  }
+}
+
+async function withFile<T>(files: Files, path: string, use: (file: OpenFile) => Promise<T>): Promise<T> {
+  const file = await files.open(path);
+  if (file === undefined) throw new CofferError("IO_ERROR", "a temporary file went away while it was in use");
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
+}
+
+function byteReader(file: OpenFile, sizeBytes: number): ByteReader {
+  return {
+    sizeBytes,
+    async read(position, length) {
+      const buffer = new Uint8Array(length);
+      const read = await file.read(buffer, position);
+      if (read !== length) throw new CofferError("IO_ERROR", `expected ${length} bytes at ${position}, found ${read}`);
+      return buffer;
+    },
+  };
+}
+
+async function inspectAll(store: Store, intakes: readonly Intake[]): Promise<Finding[]> {
+  const single = intakes.flatMap(({ source, inspection }) =>
+    inspection.findings.map((finding) => ({ ...finding, path: finding.path ?? source.path })),
+  );
+  const open: OpenFile[] = [];
+  try {
+    const files = [];
+    for (const { source, staged, inspection } of intakes) {
+      const file = await store.files.open(staged.temp);
+      if (file === undefined) throw new CofferError("IO_ERROR", "a temporary file went away while it was in use");
+      open.push(file);
+      files.push({ path: source.path, reader: byteReader(file, staged.sizeBytes), inspection });
+    }
+    return [...single, ...(await inspectTree(files))];
+  } finally {
+    for (const file of open) await file.close();
+  }
+}
+
+function refused(failed: readonly Finding[]): CofferError {
+  const lines = failed.map((finding) => `${finding.path ?? "(all files)"}: ${finding.text} (${finding.code})`);
+  const [first = "refused", ...others] = lines;
+  return new CofferError("ADMISSION_REFUSED", `${first}; nothing was stored`, { details: others });
+}
+
+function describe(request: AddRequest, intakes: readonly Intake[]): Stored<Manifest> {
+  const files = intakes.map(({ source, staged, inspection }) => ({
+    path: source.path,
+    size: staged.sizeBytes,
+    sha256: staged.sha256,
+    format: parseLabel(inspection.format, "format"),
+    ...(staged.chunks === undefined ? {} : { chunks: staged.chunks.id }),
+  }));
+  const { license, source } = request;
+  return makeManifest({
+    files,
+    ...(license === undefined ? {} : { license }),
+    ...(source === undefined ? {} : { source }),
+  });
+}
+
+/** Inspection evidence of this store, then the ref; both in one transaction. */
+async function land(
+  store: Store,
+  name: Name,
+  family: Added["state"],
+  manifest: Stored<Manifest>,
+  findings: readonly Finding[],
+  batch: WriteBatch,
+): Promise<boolean> {
+  const evidence = inspectionEvidence(manifest.id, findings, store.ports.clock());
+  const armored = await signSshsig(store.needSigner(), "coffer-evidence", evidence.bytes);
+  const ref = nameRef(family, name);
+  const committed = await store.commit(async (head) => {
+    const moves = [];
+    if (!(await alreadyInspected(store, head, name, manifest.id, evidence.value.result))) {
+      const listRef = evidenceRef(manifest.id);
+      const before = await readList(store, await head.readRef(listRef), "list of evidence");
+      const list = makeList([...before, evidence.id]);
+      batch.addObject(evidence);
+      batch.addSignature(evidence.id, store.storeKey.keyId, armored);
+      batch.addObject(list);
+      moves.push({ ref: listRef, to: list.id });
+      if (evidence.value.result === "fail") {
+        const signers = makeList([parseDigest(store.storeKey.keyId)]);
+        batch.addObject(signers);
+        moves.push({ ref: signersRef(evidence.id), to: signers.id });
+      }
+    }
+    if ((await head.readRef(ref)) !== manifest.id) moves.push({ ref, to: manifest.id });
+    if (moves.length === 0) return undefined;
+    return { moves, batch, note: `add ${name.text}` };
+  });
+  return committed !== undefined;
+}
+
+/** The same tool version has said the same about the same bytes, and its signature is still good. */
+async function alreadyInspected(
+  store: Store,
+  head: HeadView,
+  name: Name,
+  manifest: Digest,
+  result: "pass" | "fail" | "info",
+): Promise<boolean> {
+  const dossier = new Dossier(store, head, await readPolicies(store, head), name);
+  return (await dossier.evidence(manifest)).some(
+    ({ value, signers }) =>
+      value.kind === INSPECTION &&
+      value.tool.version === TOOL_VERSION &&
+      value.result === result &&
+      signers.has(store.storeKey.keyId),
+  );
+}
+
+const INSPECTION = parseLabel("inspection");
+const TOOL = parseLabel("coffer");
+
+function inspectionEvidence(manifest: Digest, findings: readonly Finding[], nowS: number) {
+  const failed = findings.some((finding) => finding.level === "fail");
+  return makeEvidence({
+    manifest,
+    kind: INSPECTION,
+    tool: { name: TOOL, version: TOOL_VERSION },
+    result: failed ? "fail" : "pass",
+    findings: findings.map(
+      ({
+        code,
+        level,
+        path,
+        text,
+      }): {
+        code: Label;
+        level: Finding["level"];
+        path?: string;
+        text: string;
+      } => ({
+        code: parseLabel(code, "finding"),
+        level,
+        text: printable(text, LIMITS.textChars),
+        ...(path === undefined ? {} : { path }),
+      }),
+    ),
+    issuedAt: formatTime(nowS),
+  });
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The part of fsck that follows refs: what each holds is here, is of the right kind and carries its signatures. Layer: repo. */
+import { type Digest, short } from "../base/digest.ts";
+import type { Name } from "../base/names.ts";
+import { nameRef, type ParsedRef, parseRefPath, type RefPath, signersRef } from "../base/ref-path.ts";
+import { parseEvidence } from "../objects/documents/evidence.ts";
+import type { ManifestFile } from "../objects/documents/manifest.ts";
+import { parseRefusal } from "../objects/documents/refusal.ts";
+import { readObject } from "../objects/object-store.ts";
+import { signersOf } from "../objects/signatures.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import { authorisedDenial } from "../trust/revocation.ts";
+import { keysOf } from "../trust/roles.ts";
+import { readHeads } from "./candidates.ts";
+import { Dossier, type Policies, readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
+import type { Findings } from "./fsck.ts";
+import { judge } from "./resolve.ts";
+import type { Store } from "./store.ts";
+
+interface Walk {
+  readonly store: Store;
+  readonly head: HeadView;
+  readonly policies: Policies;
+  readonly found: Findings;
+  /** Blobs that must be here: those of manifests that are not revoked by name. */
+  readonly wanted: Map<Digest, ManifestFile>;
+}
+
+/** @returns how many refs were followed */
+export async function checkRefs(store: Store, found: Findings, wanted: Map<Digest, ManifestFile>): Promise<number> {
+  const head = await store.head();
+  const walk: Walk = { store, head, policies: await readPolicies(store, head), found, wanted };
+  let count = 0;
+  for await (const [ref, id] of head.listRefs()) {
+    count += 1;
+    await found.attempt(ref, () => checkRef(walk, ref, parseRefPath(ref), id));
+  }
+  return count;
+}
+
+async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest): Promise<void> {
+  switch (parsed.family) {
+    case "policy":
+      return; // readPolicies has read it
+    case "acquired":
+    case "quarantined":
+      return wantManifest(walk, id);
+    case "proposed":
+    case "revoking":
+      return checkCandidate(walk, ref, parsed.name, id);
+    case "chain":
+      return checkChain(walk, ref, parsed.name);
+    case "trusted":
+    case "revoked":
+    case "deleted":
+      return checkSigned(walk, ref, parsed.family, parsed.name, id);
+    case "revoked-bytes":
+      return checkRevokedBytes(walk, ref, parsed, id);
+    case "waiting":
+      return checkWaiting(walk, parsed.name);
+    case "signers":
+      return checkSigners(walk, parsed.digest, id);
+    case "evidence":
+      return checkEvidence(walk, ref, parsed.digest, id);
+    case "refused":
+      return checkRefused(walk, ref, parsed.digest, id);
+  }
+}
+
+async function wantManifest({ store, wanted }: Walk, id: Digest): Promise<void> {
+  const manifest = await readManifest(store, id);
+  for (const file of manifest.value.files) wanted.set(file.sha256, file);
+}
+
+async function checkCandidate(walk: Walk, ref: RefPath, name: Name, id: Digest): Promise<void> {
+  const { value } = await readStatement(walk.store, id);
+  const expected = nameRef(ref.startsWith("refs/proposed/") ? "trusted" : "revoked", name);
+  if (value.ref !== expected) walk.found.problem("CORRUPT", ref, `holds a statement for ${value.ref}`);
+  await wantManifest(walk, value.manifest);
+}
+
+/** A trusted name must be carried by its signatures; being denied for other reasons is told, and is no damage. */
+async function checkChain(walk: Walk, ref: RefPath, name: Name): Promise<void> {
+  const { store, head, policies, found } = walk;
+  const verdict = await judge(store, head, name, policies);
+  for (const reason of verdict.reasons) if (reason.code === "CORRUPT") found.problem("CORRUPT", ref, reason.text);
+  const heads = await readHeads(store, head, policies, name);
+  const [only, ...others] = heads;
+  const trusted = await head.readRef(nameRef("trusted", name));
+  const expected = only !== undefined && others.length === 0 && only.value.state === "trusted" ? only.id : undefined;
+  if (trusted !== expected) {
+    found.problem(
+      "CORRUPT",
+      nameRef("trusted", name),
+      `expected ${expected ? short(expected) : "no such ref"}, as the chain says`,
+    );
+  }
+  if (expected === undefined || only === undefined) return;
+  await wantManifest(walk, only.value.manifest);
+  const [reason] = verdict.reasons;
+  if (reason !== undefined && reason.code !== "CORRUPT")
+    found.problem(reason.code, nameRef("trusted", name), reason.text);
+}
+
+async function checkSigned(
+  walk: Walk,
+  ref: RefPath,
+  state: "trusted" | "revoked" | "deleted",
+  name: Name,
+  id: Digest,
+): Promise<void> {
+  const { store, head, policies, found } = walk;
+  const member = await new Dossier(store, head, policies, name).member(id);
+  if (member.value.ref !== ref) found.problem("CORRUPT", ref, `holds a statement for ${member.value.ref}`);
+  if ((await head.readRef(nameRef("chain", name))) === undefined)
+    found.problem("CORRUPT", ref, "has no chain beside it");
+  if (state !== "trusted" && !authorisedDenial(policies, member)) {
+    found.problem("CORRUPT", ref, `statement ${short(id)} lacks the revokers' signatures`);
+  }
+}
+
+async function checkRevokedBytes(
+  { store, head, policies, found }: Walk,
+  ref: RefPath,
+  { digest, kind }: Extract<ParsedRef, { family: "revoked-bytes" }>,
+  id: Digest,
+): Promise<void> {
+  for (const entry of await readList(store, id, "list of revocations")) {
+    const { value } = await readStatement(store, entry);
+    const member = await new Dossier(store, head, policies, value.name).member(entry);
+    const listed = value.revokes?.[`${kind}s`].includes(digest) === true;
+    if (value.state !== "revoked" || !listed)
+      found.problem("CORRUPT", ref, `statement ${short(entry)} does not revoke it`);
+    else if (!authorisedDenial(policies, member)) {
+      found.problem("CORRUPT", ref, `statement ${short(entry)} lacks the revokers' signatures`);
+    }
+  }
+}
+
+async function checkWaiting({ store, head, policies }: Walk, name: Name): Promise<void> {
+  await new Dossier(store, head, policies, name).waiting(); // throws where one is missing or has lost a signature
+}
+
+/** The signatures themselves are checked where their object counts. */
+async function checkSigners({ store, found }: Walk, object: Digest, id: Digest): Promise<void> {
+  const signers = await readList(store, id, "list of signers");
+  if (signers.length === 0) found.problem("CORRUPT", signersRef(object), "an empty list of signers");
+  if ((await store.objects.read(object)) === undefined)
+    found.problem("CORRUPT", signersRef(object), "its object is missing");
+}
+
+async function checkEvidence(
+  { store, policies, found }: Walk,
+  ref: RefPath,
+  manifest: Digest,
+  id: Digest,
+): Promise<void> {
+  const everybody = policies.flatMap(({ value: policy }) => keysOf(policy, policy.principals.keys()));
+  for (const entry of await readList(store, id, "list of evidence")) {
+    const stored = await readObject(store.objects, entry, "evidence", parseEvidence);
+    const { value } = stored;
+    const signers = await signersOf(store.files, stored, "coffer-evidence", [store.storeKey, ...everybody]);
+    if (signers.size === 0) found.problem("CORRUPT", ref, `evidence ${short(entry)} has lost its signatures`);
+    if (value.manifest !== manifest)
+      found.problem("CORRUPT", ref, `evidence ${short(entry)} is about another manifest`);
+  }
+}
+
+async function checkRefused({ store, found }: Walk, ref: RefPath, statement: Digest, id: Digest): Promise<void> {
+  for (const entry of await readList(store, id, "list of refusals")) {
+    const { value } = await readObject(store.objects, entry, "refusal", parseRefusal);
+    if (value.statement !== statement)
+      found.problem("CORRUPT", ref, `refusal ${short(entry)} is about another statement`);
+  }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `fsck`: proves, offline, that every byte is what its name says and that every ref is what its signers signed.
+ * Steps, in order: log, views, objects, refs, blobs. Repairs only views, which decide nothing. Layer: repo.
+ */
+import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
+import { ERRORS, type ErrorCode, EXIT, isCofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { printable } from "../base/text.ts";
+import { hashFile } from "../objects/blob-store.ts";
+import type { ManifestFile } from "../objects/documents/manifest.ts";
+import { blobPath } from "../objects/layout.ts";
+import { checkViews, repairViews } from "../refs/views.ts";
+import { checkRefs } from "./fsck-refs.ts";
+import type { Store } from "./store.ts";
+
+export interface Problem {
+  readonly code: ErrorCode;
+  /** What it concerns: a path in the store, a ref, a log entry. */
+  readonly where: string;
+  readonly text: string;
+}
+
+export interface FsckReport {
+  readonly problems: readonly Problem[];
+  /** Views that were rewritten from the log (or, in a read-only store, that should be). */
+  readonly repaired: readonly string[];
+  /** Worth knowing, no damage: leftovers, signatures that count for nothing. */
+  readonly notes: readonly string[];
+  readonly checked: {
+    readonly entries: number;
+    readonly objects: number;
+    readonly refs: number;
+    readonly blobs: number;
+  };
+  /** 0, or 5 for damage, else 3 for a name under refs/trusted that is not trusted now. */
+  readonly exit: number;
+}
+
+/** What the steps collect. */
+export class Findings {
+  readonly problems: Problem[] = [];
+  readonly repaired: string[] = [];
+  readonly notes: string[] = [];
+
+  problem(code: ErrorCode, where: string, text: string): void {
+    this.problems.push({ code, where: printable(where), text: printable(text) });
+  }
+
+  /** Runs a step; a CofferError becomes a problem, anything else is a bug and goes on up. */
+  async attempt(where: string, step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      if (!isCofferError(error)) throw error;
+      this.problem(error.code, where, error.message);
+    }
+  }
+}
+
+/** @param onStep - told before each step, for progress. @throws CofferError only where the store cannot be read at all */
+export async function fsck(store: Store, onStep: (step: string) => void = () => undefined): Promise<FsckReport> {
+  const found = new Findings();
+  const checked = { entries: 0, objects: 0, refs: 0, blobs: 0 };
+  onStep("log");
+  await found.attempt("log", async () => {
+    for await (const _ of store.log.entries()) checked.entries += 1;
+  });
+  onStep("views");
+  await found.attempt("refs", () => checkAllViews(store, found));
+  onStep("objects");
+  checked.objects = await checkFolders(store, "objects", found, (path, id) => checkObject(store, path, id, found));
+  await checkSignatureFiles(store, found);
+  onStep("refs");
+  const wanted = new Map<Digest, ManifestFile>();
+  await found.attempt("refs", async () => {
+    checked.refs = await checkRefs(store, found, wanted);
+  });
+  onStep("blobs");
+  checked.blobs = await checkFolders(store, "blobs", found, (path, id) =>
+    checkBlob(store, path, id, wanted.get(id), found),
+  );
+  await checkMissingBlobs(store, wanted, found);
+  const leftovers = (await store.files.list("local/tmp")) ?? [];
+  if (leftovers.length > 0)
+    found.notes.push(`${leftovers.length} temporary files in local/tmp, left by an interrupted act`);
+  return { ...found, checked, exit: exitOf(found.problems) };
+}
+
+/** Damage before trust: a name that is denied for a stated reason is no damage. */
+function exitOf(problems: readonly Problem[]): number {
+  if (problems.length === 0) return EXIT.ok;
+  return problems.every((problem) => DENIALS.has(ERRORS[problem.code].exit)) ? EXIT.notTrusted : EXIT.corrupt;
+}
+const DENIALS: ReadonlySet<number> = new Set([EXIT.notTrusted, EXIT.conflict]);
+
+async function checkAllViews(store: Store, found: Findings): Promise<void> {
+  const head = await store.head();
+  const differences = await checkViews(store.files, head.listRefs());
+  if (differences.length === 0) return;
+  for (const { path } of differences) found.repaired.push(printable(path));
+  if (store.readOnly) {
+    found.notes.push("views differ from the log; this account cannot write, so they were left as they are");
+    return;
+  }
+  const target = { files: store.files, random: store.ports.random };
+  const left = await repairViews(target, differences, () => store.head());
+  for (const { path } of left) found.problem("CORRUPT", path, "a view that could not be put right");
+}
+
+/** Every file of a fanned-out folder, by the digest that its path spells. */
+async function checkFolders(
+  store: Store,
+  folder: "objects" | "blobs",
+  found: Findings,
+  check: (path: string, id: Digest) => Promise<void>,
+): Promise<number> {
+  let count = 0;
+  for (const first of (await store.files.list(folder)) ?? []) {
+    for (const rest of (await store.files.list(`${folder}/${first}`)) ?? []) {
+      const id = `${first}${rest}`;
+      const path = `${folder}/${first}/${rest}`;
+      if (first.length !== 2 || !isDigest(id)) {
+        found.problem("CORRUPT", path, "expected only files named by a digest");
+        continue;
+      }
+      count += 1;
+      await found.attempt(path, () => check(path, id));
+    }
+  }
+  return count;
+}
+
+async function checkObject(store: Store, path: string, id: Digest, found: Findings): Promise<void> {
+  const bytes = await store.files.read(path, LIMITS.documentBytes);
+  if (bytes === undefined) return; // gone since the folder was listed
+  const actual = sha256(bytes);
+  if (actual !== id) found.problem("CORRUPT", path, `its bytes are those of ${short(actual)}`);
+}
+
+async function checkBlob(
+  store: Store,
+  path: string,
+  id: Digest,
+  claim: ManifestFile | undefined,
+  found: Findings,
+): Promise<void> {
+  const file = await store.files.open(path);
+  if (file === undefined) return; // gone since the folder was listed
+  try {
+    const actual = await hashFile(file);
+    if (actual.sha256 !== id) return found.problem("CORRUPT", path, `its bytes are those of ${short(actual.sha256)}`);
+    if (claim === undefined) return;
+    if (claim.size !== actual.sizeBytes) found.problem("CORRUPT", path, `a manifest says ${claim.size} bytes`);
+    if (claim.chunks !== actual.chunks?.id) found.problem("CORRUPT", path, "a manifest names another chunk list");
+    if (claim.chunks !== undefined && (await store.objects.read(claim.chunks)) === undefined) {
+      found.problem("CORRUPT", path, `its chunk list ${short(claim.chunks)} is missing`);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function checkMissingBlobs(
+  store: Store,
+  wanted: ReadonlyMap<Digest, ManifestFile>,
+  found: Findings,
+): Promise<void> {
+  for (const [id, file] of wanted) {
+    if ((await store.files.stat(blobPath(id))) !== undefined) continue;
+    found.problem("CORRUPT", blobPath(id), `missing, but a manifest needs it as ${file.path}`);
+  }
+}
+
+const SIGNATURE_FILE = /^[0-9a-f]{62}\.[0-9a-f]{64}\.sig$/;
+
+/** Signatures are checked where they count, with the refs; here only what cannot be one is named. */
+async function checkSignatureFiles(store: Store, found: Findings): Promise<void> {
+  for (const first of (await store.files.list("signatures")) ?? []) {
+    for (const rest of (await store.files.list(`signatures/${first}`)) ?? []) {
+      if (!SIGNATURE_FILE.test(rest))
+        found.notes.push(`${printable(`signatures/${first}/${rest}`)} is not a signature`);
+    }
+  }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `init`: a new store is built beside its place and renamed there whole, so a crash leaves no half store.
+ * Layer: repo. Format: docs/format.md, "The store on disk". No store exists without a policy.
+ */
+import { access, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Digest } from "../base/digest.ts";
+import { CofferError, systemCode } from "../base/errors.ts";
+import { POLICY_REF } from "../base/ref-path.ts";
+import { generatePrivateKey } from "../keys/private-key.ts";
+import { nodeSigner } from "../keys/signer.ts";
+import { makeList } from "../objects/documents/list.ts";
+import type { Policy } from "../objects/documents/policy.ts";
+import type { Stored } from "../objects/documents/schema.ts";
+import type { Files } from "../objects/files.ts";
+import { TEMP_FOLDER } from "../objects/layout.ts";
+import { openObjects } from "../objects/object-store.ts";
+import { WriteBatch } from "../objects/write-batch.ts";
+import { openMemory } from "../refs/memory.ts";
+import { createLog } from "../refs/transaction.ts";
+import type { Ports, StoreLocation } from "./ports.ts";
+import { writeStoreKey } from "./secrets.ts";
+import { openFolder, secretsFolder, stateFolder } from "./store.ts";
+import { encodeStoreFile, STORE_FILE } from "./store-file.ts";
+
+export interface Initialised {
+  readonly storeId: Digest;
+  readonly policy: Stored<Policy>;
+  /** Where the store key's private half was put. */
+  readonly secrets: string;
+}
+
+/**
+ * @throws CofferError EXISTS - the place is taken; FILE_SYSTEM_UNFIT - no hard links; NO_SPACE, IO_ERROR
+ */
+export async function init(location: StoreLocation, policy: Stored<Policy>, ports: Ports): Promise<Initialised> {
+  await refuseTaken(location.root);
+  const parent = dirname(location.root);
+  const building = join(parent, `.${basename(location.root)}.init-${hex(ports.random(6))}`);
+  await system("make a folder beside the new store", () => mkdir(parent, { recursive: true }));
+  await system("make a folder beside the new store", () => mkdir(building, { mode: 0o755 }));
+  try {
+    const done = await build(ports.openFolder(building), location, policy, ports);
+    await takePlace(building, location.root);
+    await ports.openFolder(parent).fsyncFolder(".");
+    return done;
+  } catch (error) {
+    await rm(building, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+async function system<T>(doing: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    throw new CofferError(code === "ENOSPC" ? "NO_SPACE" : "IO_ERROR", `cannot ${doing} (${code})`, { cause: error });
+  }
+}
+
+async function refuseTaken(root: string): Promise<void> {
+  let entries: string[];
+  try {
+    entries = await readdir(root);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return;
+    throw new CofferError("EXISTS", `${basename(root)}: expected a new or an empty folder (${systemCode(error)})`, {
+      cause: error,
+    });
+  }
+  if (entries.length > 0) throw new CofferError("EXISTS", `${basename(root)}: expected a new or an empty folder`);
+}
+
+/** rename(2) replaces an empty folder in one step, and fails on any other. */
+async function takePlace(building: string, root: string): Promise<void> {
+  await system("put the store in its place", async () => {
+    try {
+      await access(root);
+      await rmdir(root);
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") throw error;
+    }
+    await rename(building, root);
+  });
+}
+
+async function build(
+  files: Files,
+  location: StoreLocation,
+  policy: Stored<Policy>,
+  ports: Ports,
+): Promise<Initialised> {
+  const { clock, random, sleep } = ports;
+  await makeFolders(files);
+  await checkFileSystem(files);
+  const key = generatePrivateKey(random, "coffer store key");
+  await writeFile(files, STORE_FILE, encodeStoreFile(key.publicKey));
+  const batch = new WriteBatch(files, random);
+  const list = makeList([policy.id]);
+  batch.addObject(policy);
+  batch.addObject(list);
+  const draft = { moves: [{ ref: POLICY_REF, to: list.id }], batch, note: "init" };
+  const { committed, log } = await createLog(files, openObjects(files), draft, {
+    signer: nodeSigner(key),
+    clock,
+    random,
+    sleep,
+  });
+  await files.fsyncFolder(".");
+  const storeId = log.storeId;
+  const secrets = secretsFolder(location, storeId);
+  await writeStoreKey(await openFolder(ports, secrets, 0o700), key, random);
+  const memory = openMemory(await openFolder(ports, stateFolder(location, storeId), 0o700));
+  await memory.rememberHead(1, committed.entry.id);
+  return { storeId, policy, secrets };
+}
+
+/** Folders for every first byte of a digest, so that later writes need no fsync of a parent. */
+async function makeFolders(files: Files): Promise<void> {
+  for (const folder of ["local", TEMP_FOLDER, "refs"]) await files.makeFolder(folder);
+  for (const folder of ["objects", "signatures", "blobs"]) {
+    await files.makeFolder(folder);
+    for (let byte = 0; byte < 256; byte += 1) await files.makeFolder(`${folder}/${byte.toString(16).padStart(2, "0")}`);
+    await files.fsyncFolder(folder);
+  }
+}
+
+/** The log needs link(2) that refuses a taken name; FAT and some network shares have none. */
+async function checkFileSystem(files: Files): Promise<void> {
+  const [first, second] = [`${TEMP_FOLDER}/link-probe`, `${TEMP_FOLDER}/link-probe-2`];
+  await writeFile(files, first, new Uint8Array([1]));
+  try {
+    const fresh = await files.link(first, second);
+    const again = await files.link(first, second);
+    if (!fresh || again) throw new CofferError("FILE_SYSTEM_UNFIT", "link(2) does not refuse a taken name here");
+  } catch (error) {
+    if (!(error instanceof CofferError) || error.code !== "IO_ERROR") throw error;
+    throw new CofferError("FILE_SYSTEM_UNFIT", `hard links do not work here: ${error.message}`, { cause: error });
+  }
+  await files.remove(first);
+  await files.remove(second);
+}
+
+async function writeFile(files: Files, path: string, bytes: Uint8Array): Promise<void> {
+  const file = await files.create(path, 0o644);
+  if (file === undefined) throw new CofferError("EXISTS", `${path} is there already`);
+  try {
+    await file.write(bytes);
+    await file.fsync();
+  } finally {
+    await file.close();
+  }
+}

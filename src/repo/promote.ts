@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `promote`: evaluates candidates on the head that the transaction commits to, and moves refs/trusted. One transaction
+ * for all names given: all move or none. Layer: repo. Holds invariants 4 and 5.
+ */
+import type { Digest } from "../base/digest.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
+import type { Name } from "../base/names.ts";
+import { nameRef, parseRefPath, type RefPath } from "../base/ref-path.ts";
+import { makeList } from "../objects/documents/list.ts";
+import type { WriteBatch } from "../objects/write-batch.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import { headsOf } from "../trust/heads.ts";
+import type { Verdict } from "../trust/verdict.ts";
+import { approve, needRule, type ProposeRequest, propose, readCandidate, readHeads } from "./candidates.ts";
+import { type Policies, readPolicies } from "./dossier.ts";
+import type { Store } from "./store.ts";
+
+interface Move {
+  readonly ref: RefPath;
+  readonly to?: Digest;
+}
+
+export interface Promoted {
+  readonly name: Name;
+  readonly statement: Digest;
+  readonly manifest: Digest;
+  readonly verdict: Verdict;
+  /** Number of the log entry that made it so. */
+  readonly entry: number;
+}
+
+/**
+ * @throws CofferError NOT_PROPOSED, CANDIDATE_VOID, or the first reason of a verdict (APPROVALS_SHORT, REVOKED …);
+ *   nothing is moved then
+ */
+export async function promote(store: Store, names: readonly Name[]): Promise<Promoted[]> {
+  let done: Omit<Promoted, "entry">[] = [];
+  const entry = await store.commit(async (head) => {
+    done = [];
+    const policies = await readPolicies(store, head);
+    const batch = store.batch();
+    const moves: Move[] = [];
+    for (const name of names) {
+      const ready = await needReady(store, head, policies, name);
+      done.push(ready);
+      moves.push(...(await movesFor(store, head, policies, batch, ready)));
+    }
+    return { moves, batch, note: `promote ${names.map((name) => name.text).join(" ")}`.slice(0, 4096) };
+  });
+  if (entry === undefined) throw new CofferError("INTERNAL", "a promotion that moves nothing");
+  return done.map((promoted) => ({ ...promoted, entry: entry.number }));
+}
+
+async function needReady(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+): Promise<Omit<Promoted, "entry">> {
+  needRule(policies, name);
+  const candidate = await readCandidate(store, head, policies, name);
+  if (candidate === undefined) throw new CofferError("NOT_PROPOSED", `no promotion of ${name.text} is proposed`);
+  const { verdict, statement, manifest } = candidate;
+  if (candidate.void) throw new CofferError("CANDIDATE_VOID", `${name.text} moved after it was proposed`);
+  const [reason, ...others] = verdict.reasons;
+  if (reason !== undefined) {
+    const details = others.map((other) => `${other.text} [${other.code}]`);
+    throw new CofferError(reason.code, `${name.text} cannot be promoted: ${reason.text}`, { details });
+  }
+  return { name, statement: statement.id, manifest: manifest.id, verdict };
+}
+
+async function movesFor(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  batch: WriteBatch,
+  { name, statement, manifest }: Omit<Promoted, "entry">,
+): Promise<Move[]> {
+  const quarantined = nameRef("quarantined", name);
+  const moves: Move[] = [
+    { ref: nameRef("trusted", name), to: statement },
+    { ref: nameRef("proposed", name) },
+    await chainMove(store, head, policies, batch, name, statement),
+  ];
+  if ((await head.readRef(quarantined)) === manifest) moves.push({ ref: quarantined });
+  return moves;
+}
+
+/** The chain's new list: its heads once `statement`, which names all of today's, is among them. */
+export async function chainMove(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  batch: WriteBatch,
+  name: Name,
+  statement: Digest,
+): Promise<Move> {
+  const heads = await readHeads(store, head, policies, name);
+  const standing = headsOf([
+    ...heads.map(({ id, value }) => ({ id, previous: value.previous })),
+    { id: statement, previous: heads.map((entry) => entry.id) },
+  ]);
+  const list = makeList(standing);
+  batch.addObject(list);
+  return { ref: nameRef("chain", name), to: list.id };
+}
+
+/** What one person does alone where the rule asks for one approval: propose, approve and promote. */
+export async function promoteAlone(store: Store, request: ProposeRequest): Promise<Promoted[]> {
+  const candidate = await propose(store, request);
+  await approve(store, request.name, candidate.statement.id, request.signer);
+  return promote(store, [request.name]);
+}
+
+/** True if the rule of `name` asks for one approval, so that one person can promote. @throws CofferError NO_RULE */
+export async function onePersonSuffices(store: Store, name: Name): Promise<boolean> {
+  const rule = needRule(await readPolicies(store, await store.head()), name);
+  return rule.approvers?.threshold === 1 && rule.approvers.notPublisher !== true;
+}
+
+/** Every open candidate, with why it is not ready where it is not. */
+export async function openCandidates(store: Store): Promise<{ ready: Name[]; waiting: Map<Name, CofferError> }> {
+  const ready: Name[] = [];
+  const waiting = new Map<Name, CofferError>();
+  const head = await store.head();
+  const policies = await readPolicies(store, head);
+  for await (const [ref] of head.listRefs("refs/proposed/")) {
+    const parsed = parseRefPath(ref);
+    if (parsed.family !== "proposed") continue;
+    try {
+      await needReady(store, head, policies, parsed.name);
+      ready.push(parsed.name);
+    } catch (error) {
+      if (!isCofferError(error)) throw error;
+      waiting.set(parsed.name, error);
+    }
+  }
+  return { ready, waiting };
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Verdicts on names at a head. One `evaluate` serves every caller. Layer: repo. */
+import { CofferError } from "../base/errors.ts";
+import type { Name } from "../base/names.ts";
+import { nameRef } from "../base/ref-path.ts";
+import { timeSeconds } from "../base/time.ts";
+import type { Manifest } from "../objects/documents/manifest.ts";
+import type { Stored } from "../objects/documents/schema.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import { evaluate, type Member } from "../trust/evaluate.ts";
+import type { Verdict } from "../trust/verdict.ts";
+import { Dossier, type Policies, readManifest, readPolicies } from "./dossier.ts";
+import type { Store } from "./store.ts";
+
+/** Judges a name as it stands at `head`. */
+export async function judge(store: Store, head: HeadView, name: Name, policies?: Policies): Promise<Verdict> {
+  const chainOf = policies ?? (await readPolicies(store, head));
+  const dossier = new Dossier(store, head, chainOf, name);
+  return judgeChain(store, head, chainOf, name, dossier, await dossier.chain(), false);
+}
+
+/** Judges what would stand if `candidate` became the name's only head. */
+export async function judgeCandidate(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+  candidate: Member,
+): Promise<Verdict> {
+  const dossier = new Dossier(store, head, policies, name);
+  return judgeChain(store, head, policies, name, dossier, [candidate], true);
+}
+
+async function judgeChain(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+  dossier: Dossier,
+  chain: readonly Member[],
+  candidate: boolean,
+): Promise<Verdict> {
+  const verdict = evaluate({
+    name,
+    policies,
+    storeKey: store.storeKey.keyId,
+    chain,
+    waiting: await dossier.waiting(),
+    candidate,
+    ...(await dossier.about(chain)),
+    memory: store.memoryFacts(),
+    log: { number: head.number, id: head.id },
+    nowS: store.ports.clock(),
+  });
+  // Only a statement whose signatures were found good may say what time it cannot be before.
+  const deciding = chain.find((member) => member.id === verdict.statement);
+  if (verdict.trusted && deciding !== undefined) await store.noteTime(timeSeconds(deciding.value.issuedAt));
+  return verdict;
+}
+
+export interface Resolved {
+  readonly verdict: Verdict;
+  readonly manifest: Stored<Manifest>;
+}
+
+/**
+ * The verdict and the manifest of a name that is trusted now.
+ * @throws CofferError NAME_NOT_FOUND if nothing is known by that name, else the first reason of the verdict
+ */
+export async function resolve(store: Store, name: Name): Promise<Resolved> {
+  const head = await store.head();
+  const verdict = await judge(store, head, name);
+  if (!verdict.trusted || verdict.manifest === undefined) throw await refusal(head, name, verdict);
+  return { verdict, manifest: await readManifest(store, verdict.manifest) };
+}
+
+/** The error that says why a verdict is no. */
+export async function refusal(head: HeadView, name: Name, verdict: Verdict): Promise<CofferError> {
+  const [first, ...others] = verdict.reasons;
+  if (first === undefined) throw new CofferError("INTERNAL", "a refusal without a reason");
+  if (first.code === "NOT_TRUSTED") {
+    for (const family of ["proposed", "quarantined", "acquired"] as const) {
+      if ((await head.readRef(nameRef(family, name))) !== undefined) {
+        return new CofferError("NOT_TRUSTED", `${name.text} is ${family}, and was never promoted`);
+      }
+    }
+    return new CofferError("NAME_NOT_FOUND", `nothing is known by the name ${name.text}`);
+  }
+  return new CofferError(first.code, `${name.text} is not trusted: ${first.text}`, {
+    details: others.map((reason) => `${reason.text} [${reason.code}]`),
+  });
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `revoke`: takes a name, and the bytes behind it, out of use in one transaction. Layer: repo. Holds invariants 4 and 8.
+ * Where the rule asks for several revokers, the statement waits under refs/revoking until enough have signed.
+ */
+import { type Digest, parseDigest, short } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
+import type { Name } from "../base/names.ts";
+import { nameRef, parseRefPath, type RefPath, type RevokedKind, revokedRef, signersRef } from "../base/ref-path.ts";
+import { formatTime, type Time } from "../base/time.ts";
+import type { KeyId } from "../keys/public-key.ts";
+import type { Signer } from "../keys/signer.ts";
+import { signSshsig } from "../keys/sshsig.ts";
+import { makeList } from "../objects/documents/list.ts";
+import { type Manifest, WEIGHT_FORMATS } from "../objects/documents/manifest.ts";
+import type { Stored } from "../objects/documents/schema.ts";
+import { makeStatement, type Revokes, type Statement } from "../objects/documents/statement.ts";
+import { planSignature } from "../objects/signatures.ts";
+import type { WriteBatch } from "../objects/write-batch.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import type { Member } from "../trust/evaluate.ts";
+import { meets, ruleFor, signedBy } from "../trust/roles.ts";
+import { afterHeads, needOwner, needRule, readHeads } from "./candidates.ts";
+import {
+  Dossier,
+  newestPolicy,
+  type Policies,
+  readList,
+  readManifest,
+  readPolicies,
+  readStatement,
+} from "./dossier.ts";
+import { forgetCheckouts } from "./materialise.ts";
+import { chainMove } from "./promote.ts";
+import type { Store } from "./store.ts";
+
+export interface RevokeRequest {
+  readonly name: Name;
+  readonly reason?: string;
+  /** Further digests to revoke, of manifests or blobs of this name: given after a dry run. */
+  readonly also: readonly Digest[];
+}
+
+/** What a revocation would do, or has done. */
+export interface RevokePlan {
+  readonly name: Name;
+  readonly manifest: Digest;
+  readonly revokes: Revokes;
+  /** Every trusted name that falls with it, its own included; sorted. */
+  readonly falls: readonly Name[];
+  /** Blobs of weights that stay, since another trusted name holds them with another manifest. */
+  readonly kept: readonly { readonly blob: Digest; readonly heldBy: Name }[];
+  readonly threshold: number;
+  readonly revokers: readonly string[];
+  /** The statement that already revoked the name: nothing is done then. */
+  readonly already?: Digest;
+}
+
+export interface Revoked extends RevokePlan {
+  readonly statement: Digest;
+  /** Revokers who have signed. */
+  readonly signed: readonly string[];
+  /** The log entry that did it; undefined while signatures are missing. */
+  readonly entry?: number;
+}
+
+/** @throws CofferError NAME_NOT_FOUND, NO_RULE */
+export async function planRevoke(store: Store, request: RevokeRequest): Promise<RevokePlan> {
+  const head = await store.head();
+  return plan(store, head, await readPolicies(store, head), request);
+}
+
+async function plan(store: Store, head: HeadView, policies: Policies, request: RevokeRequest): Promise<RevokePlan> {
+  const { name } = request;
+  const { revokers } = needRule(policies, name);
+  const heads = await readHeads(store, head, policies, name);
+  const manifests = await manifestsOf(store, head, heads, name);
+  const [manifest] = manifests;
+  if (manifest === undefined) throw new CofferError("NAME_NOT_FOUND", `nothing is known by the name ${name.text}`);
+  const holders = await trustedManifests(store, head);
+  const models = await Promise.all(manifests.map((id) => readManifest(store, id)));
+  const { blobs, kept } = chooseBlobs(models, holders);
+  const denies = heads.find((entry) => entry.value.state !== "trusted");
+  const revokes = withAlso(models, { manifests, blobs, statements: [] }, request.also);
+  return {
+    name,
+    manifest,
+    revokes,
+    falls: namesThatFall(policies, name, revokes, holders),
+    kept,
+    threshold: revokers.threshold,
+    revokers: revokers.principals,
+    ...(denies === undefined || heads.some((entry) => entry.value.state === "trusted") ? {} : { already: denies.id }),
+  };
+}
+
+/** What stands under the name: the heads' manifests, else what waits there. */
+async function manifestsOf(store: Store, head: HeadView, heads: readonly Member[], name: Name): Promise<Digest[]> {
+  if (heads.length > 0) return [...new Set(heads.map((entry) => entry.value.manifest))].sort();
+  const proposed = await head.readRef(nameRef("proposed", name));
+  const waiting = [
+    await head.readRef(nameRef("quarantined", name)),
+    await head.readRef(nameRef("acquired", name)),
+    proposed === undefined ? undefined : (await readStatement(store, proposed)).value.manifest,
+  ];
+  return [...new Set(waiting.filter((id) => id !== undefined))].sort();
+}
+
+interface Holder {
+  readonly name: Name;
+  readonly manifest: Stored<Manifest>;
+}
+
+async function trustedManifests(store: Store, head: HeadView): Promise<Holder[]> {
+  const holders: Holder[] = [];
+  for await (const [ref, id] of head.listRefs("refs/trusted/")) {
+    const parsed = parseRefPath(ref);
+    if (parsed.family !== "trusted") continue;
+    const { value } = await readStatement(store, id);
+    holders.push({ name: parsed.name, manifest: await readManifest(store, value.manifest) });
+  }
+  return holders;
+}
+
+/** Weights that no trusted name holds with another manifest; the others are shown, not taken. */
+function chooseBlobs(models: readonly Stored<Manifest>[], holders: readonly Holder[]) {
+  const own = new Set(models.map((model) => model.id));
+  const heldBy = new Map<Digest, Name>();
+  for (const { name, manifest } of holders) {
+    if (own.has(manifest.id)) continue;
+    for (const file of manifest.value.files) heldBy.set(file.sha256, name);
+  }
+  const weights = new Set(
+    models.flatMap((model) =>
+      model.value.files.filter((file) => WEIGHT_FORMATS.has(file.format)).map((file) => file.sha256),
+    ),
+  );
+  const kept = [...weights].flatMap((blob) => {
+    const holder = heldBy.get(blob);
+    return holder === undefined ? [] : [{ blob, heldBy: holder }];
+  });
+  return { blobs: [...weights].filter((blob) => !heldBy.has(blob)), kept };
+}
+
+function withAlso(models: readonly Stored<Manifest>[], revokes: Revokes, also: readonly Digest[]): Revokes {
+  const known = new Set(models.flatMap((model) => model.value.files.map((file) => file.sha256)));
+  const stranger = also.find((digest) => !known.has(digest));
+  if (stranger !== undefined)
+    throw new CofferError("OBJECT_NOT_FOUND", `blob ${short(stranger)} is not part of this name`);
+  return { ...revokes, blobs: [...new Set([...revokes.blobs, ...also])].sort() };
+}
+
+/** A revocation reaches the names whose own rule lists enough of the same revokers. */
+function namesThatFall(policies: Policies, name: Name, revokes: Revokes, holders: readonly Holder[]): Name[] {
+  const policy = newestPolicy(policies);
+  const revokers = ruleFor(policy, name)?.revokers;
+  const blobs = new Set(revokes.blobs);
+  const manifests = new Set(revokes.manifests);
+  return holders
+    .filter(({ name: other, manifest }) => {
+      const hit = manifests.has(manifest.id) || manifest.value.files.some((file) => blobs.has(file.sha256));
+      const theirs = ruleFor(policy, other)?.revokers;
+      const shared = theirs?.principals.filter((who) => revokers?.principals.includes(who) === true).length ?? 0;
+      return hit && theirs !== undefined && shared >= theirs.threshold;
+    })
+    .map((holder) => holder.name)
+    .sort((a, b) => (a.text < b.text ? -1 : 1));
+}
+
+/**
+ * Signs the revocation; when enough have signed, commits it. A second revoker signs the statement that waits.
+ *
+ * @throws CofferError NOT_ALLOWED, NO_RULE, NAME_NOT_FOUND, REF_MOVED
+ */
+export async function revoke(store: Store, request: RevokeRequest, signer: Signer): Promise<Revoked> {
+  const issuedAt = formatTime(store.ports.clock());
+  let done: Omit<Revoked, "entry"> | undefined;
+  let committed = false;
+  const entry = await store.commit(async (head) => {
+    const policies = await readPolicies(store, head);
+    const { revokers } = needRule(policies, request.name);
+    needOwner(newestPolicy(policies), revokers.principals, signer.publicKey, `revokers of ${request.name.text}`);
+    const planned = await plan(store, head, policies, request);
+    if (planned.already !== undefined) {
+      done = { ...planned, statement: planned.already, signed: [] };
+      committed = false;
+      return undefined;
+    }
+    const batch = store.batch();
+    const statement = await waitingOrNew(store, head, policies, request, planned, issuedAt);
+    batch.addObject(statement);
+    const armored = await signSshsig(signer, "coffer-statement", statement.bytes);
+    await planSignature(store.files, batch, statement, "coffer-statement", { publicKey: signer.publicKey, armored });
+    const before = await new Dossier(store, head, policies, request.name).signersOfNew(statement);
+    const signers = new Set([...before, signer.publicKey.keyId]);
+    const policy = newestPolicy(policies);
+    const { value } = statement;
+    const carried = value.revokes ?? planned.revokes;
+    done = {
+      ...planned,
+      revokes: carried,
+      statement: statement.id,
+      signed: signedBy(policy, revokers.principals, signers),
+    };
+    committed = meets(policy, revokers, signers);
+    const moves = committed
+      ? await denyMoves(store, head, policies, batch, request.name, statement, signers)
+      : [{ ref: nameRef("revoking", request.name), to: statement.id }];
+    return { moves, batch, note: `${committed ? "revoke" : "sign the revocation of"} ${request.name.text}` };
+  });
+  if (done === undefined) throw new CofferError("INTERNAL", "a revocation without a plan");
+  if (!committed || entry === undefined) return done;
+  await forgetCheckouts(store, done.revokes.manifests);
+  return { ...done, entry: entry.number };
+}
+
+/** The statement that other revokers signed already, if it still follows what stands; else a new one. */
+async function waitingOrNew(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  request: RevokeRequest,
+  planned: RevokePlan,
+  issuedAt: Time,
+): Promise<Stored<Statement>> {
+  const heads = await readHeads(store, head, policies, request.name);
+  const after = afterHeads(policies, heads);
+  const waiting = await head.readRef(nameRef("revoking", request.name));
+  if (waiting !== undefined) {
+    const statement = await readStatement(store, waiting);
+    const now = [...after.previous].sort();
+    const follows =
+      statement.value.previous.length === now.length && now.every((id, at) => id === statement.value.previous[at]);
+    if (follows && request.reason === undefined && request.also.length === 0) return statement;
+  }
+  return makeStatement({
+    ...after,
+    ref: nameRef("revoked", request.name),
+    manifest: planned.manifest,
+    issuedAt,
+    evidence: [],
+    ...(request.reason === undefined ? {} : { reason: request.reason }),
+    revokes: planned.revokes,
+  });
+}
+
+/** The name's own refs, its chain, and one list for each thing that is revoked. */
+async function denyMoves(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  batch: WriteBatch,
+  name: Name,
+  statement: Stored<Statement>,
+  signers: Iterable<KeyId>,
+): Promise<{ ref: RefPath; to?: Digest }[]> {
+  const onRecord = makeList([...signers].map((key) => parseDigest(key)));
+  batch.addObject(onRecord);
+  const moves: { ref: RefPath; to?: Digest }[] = [
+    { ref: signersRef(statement.id), to: onRecord.id },
+    { ref: nameRef("revoked", name), to: statement.id },
+    await chainMove(store, head, policies, batch, name, statement.id),
+  ];
+  for (const family of ["trusted", "proposed", "revoking"] as const) {
+    const ref = nameRef(family, name);
+    if ((await head.readRef(ref)) !== undefined) moves.push({ ref });
+  }
+  const quarantined = nameRef("quarantined", name);
+  if ((await head.readRef(quarantined)) === statement.value.manifest) moves.push({ ref: quarantined });
+  const { manifests, blobs, statements } = statement.value.revokes ?? { manifests: [], blobs: [], statements: [] };
+  const targets: readonly (readonly [RevokedKind, readonly Digest[]])[] = [
+    ["manifest", manifests],
+    ["blob", blobs],
+    ["statement", statements],
+  ];
+  for (const [kind, digests] of targets) {
+    for (const digest of digests) {
+      const ref = revokedRef(digest, kind);
+      const list = makeList([...(await readList(store, await head.readRef(ref), "list of revocations")), statement.id]);
+      batch.addObject(list);
+      moves.push({ ref, to: list.id });
+    }
+  }
+  return moves;
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The store key's private half: a file `store_key` in the secrets folder, never in the store. Layer: repo.
+ * It signs log entries and this store's own inspections; it has no power over names.
+ */
+import { CofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import type { Random } from "../base/ports.ts";
+import { encodePrivateKey, type PrivateKey, parsePrivateKey } from "../keys/private-key.ts";
+import type { PublicKey } from "../keys/public-key.ts";
+import { nodeSigner, type Signer } from "../keys/signer.ts";
+import type { Files } from "../objects/files.ts";
+
+const KEY_FILE = "store_key";
+
+/** @throws CofferError EXISTS - the folder already holds a store key */
+export async function writeStoreKey(secrets: Files, key: PrivateKey, random: Random): Promise<void> {
+  const file = await secrets.create(KEY_FILE, 0o600);
+  if (file === undefined) throw new CofferError("EXISTS", "the secrets folder already holds a store_key");
+  try {
+    await file.write(new TextEncoder().encode(encodePrivateKey(key, random)));
+    await file.fsync();
+  } finally {
+    await file.close();
+  }
+  await secrets.fsyncFolder(".");
+}
+
+/**
+ * @returns the signer, or undefined if this account has no store key: the store is then read-only
+ * @throws CofferError KEY_MODE - others may read the file; KEY_INVALID - it holds another key
+ */
+export async function readStoreKey(secrets: Files, expected: PublicKey): Promise<Signer | undefined> {
+  const stat = await secrets.stat(KEY_FILE);
+  if (stat === undefined) return undefined;
+  if ((stat.mode & 0o077) !== 0) {
+    throw new CofferError("KEY_MODE", `store_key: expected mode 0600, found ${(stat.mode & 0o777).toString(8)}`);
+  }
+  const bytes = await secrets.read(KEY_FILE, LIMITS.keyFileBytes);
+  if (bytes === undefined) return undefined;
+  const key = parsePrivateKey(new TextDecoder().decode(bytes));
+  if (key.publicKey.keyId !== expected.keyId) {
+    throw new CofferError("KEY_INVALID", "store_key is not this store's key: another store's secrets folder?");
+  }
+  return nodeSigner(key);
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a server asks of a store: the head, verdicts, the trusted names in pages, a trusted holder of a blob. Layer: repo.
+ * Every answer is that of `judge`; what is kept here is kept by log head and only as long as time cannot change it.
+ * Holds invariants 4 and 6. Writes nothing to the store.
+ */
+import type { Digest } from "../base/digest.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
+import type { Name, NameText } from "../base/names.ts";
+import { parseRefPath } from "../base/ref-path.ts";
+import { timeSeconds } from "../base/time.ts";
+import type { BlobReader } from "../objects/blob-store.ts";
+import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
+import type { Stored } from "../objects/documents/schema.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import type { Verdict } from "../trust/verdict.ts";
+import { BlobHolders, openManifestFile } from "./blobs.ts";
+import { type Policies, readManifest, readPolicies } from "./dossier.ts";
+import { judge } from "./resolve.ts";
+import { LeastRecent, Probe } from "./serving-cache.ts";
+import type { Store } from "./store.ts";
+
+export type { BlobReader, HeadView, ManifestFile, Verdict };
+
+/** Verdicts kept, over all heads. */
+const VERDICTS = 4096;
+/** Files in all manifests that are kept parsed; one larger manifest is kept alone. */
+const MANIFEST_FILES = 200_000;
+/** Heads whose policies and names are kept: a request that began on the head before still finds its own. */
+const HEADS = 2;
+/** A verdict tells ages in days; no answer is kept so long that they would be wrong. */
+const LONGEST_S = 600;
+
+/** A manifest with its files by blob. */
+export interface KnownManifest extends Stored<Manifest> {
+  readonly sizeBytes: number;
+  readonly byBlob: ReadonlyMap<Digest, ManifestFile>;
+}
+
+export interface TrustedModel {
+  readonly name: NameText;
+  readonly manifest: KnownManifest;
+}
+
+export interface TrustedPage {
+  readonly models: readonly TrustedModel[];
+  /** The name to go on after; undefined on the last page. */
+  readonly next?: NameText;
+}
+
+interface KeptVerdict {
+  readonly verdict: Verdict;
+  readonly fromS: number;
+  readonly untilS: number;
+}
+
+export class Serving {
+  private readonly store: Store;
+  private readonly holders: BlobHolders;
+  private readonly probe: Probe<HeadView>;
+  private readonly verdicts = new LeastRecent<KeptVerdict>(VERDICTS);
+  private readonly manifests = new LeastRecent<KnownManifest>(MANIFEST_FILES, ({ value }) => value.files.length);
+  private readonly policies = new LeastRecent<Policies>(HEADS);
+  private readonly names = new LeastRecent<readonly Name[]>(HEADS);
+  private following: Promise<unknown> = Promise.resolve();
+
+  constructor(store: Store) {
+    this.store = store;
+    this.holders = new BlobHolders(store);
+    this.probe = new Probe(() => store.head());
+  }
+
+  get storeId(): Digest {
+    return this.store.id;
+  }
+
+  /** The newest head, looked for after the call was made. @throws CofferError CORRUPT, LOG_BEHIND_MEMORY */
+  head(): Promise<HeadView> {
+    return this.probe.ask();
+  }
+
+  /** The verdict on a name at `head`. @throws CofferError CORRUPT, UNSUPPORTED, IO_ERROR */
+  async verdict(head: HeadView, name: Name): Promise<Verdict> {
+    const key = `${head.id} ${name.text}`;
+    const kept = this.verdicts.get(key);
+    const nowS = this.store.ports.clock();
+    if (kept !== undefined && kept.fromS <= nowS && this.laterS(nowS) < kept.untilS) return kept.verdict;
+    const verdict = await judge(this.store, head, name, await this.policiesAt(head));
+    const turnS = verdict.validUntil === undefined ? Number.POSITIVE_INFINITY : timeSeconds(verdict.validUntil);
+    this.verdicts.set(key, { verdict, fromS: nowS, untilS: Math.min(turnS, nowS + LONGEST_S) });
+    return verdict;
+  }
+
+  /** `evaluate` holds ends against the clock floor too, and the floor may have risen since. */
+  private laterS(nowS: number): number {
+    return Math.max(nowS, this.store.memoryFacts().floorS ?? nowS);
+  }
+
+  private async policiesAt(head: HeadView): Promise<Policies> {
+    const kept = this.policies.get(head.id);
+    if (kept !== undefined) return kept;
+    const policies = await readPolicies(this.store, head);
+    this.policies.set(head.id, policies);
+    return policies;
+  }
+
+  /** @throws CofferError CORRUPT - missing or altered */
+  async manifest(id: Digest): Promise<KnownManifest> {
+    const kept = this.manifests.get(id);
+    if (kept !== undefined) return kept;
+    const stored = await readManifest(this.store, id);
+    const { files } = stored.value;
+    const known = {
+      ...stored,
+      sizeBytes: files.reduce((sum, file) => sum + file.size, 0),
+      byBlob: new Map(files.map((file) => [file.sha256, file])),
+    };
+    this.manifests.set(id, known);
+    return known;
+  }
+
+  /**
+   * The entry of `blob` in the manifest of a name that is trusted now; undefined if no such name holds it.
+   * @throws CofferError CORRUPT, IO_ERROR - damage keeps a name that should hold it from being judged, and no other does
+   */
+  async trustedFile(head: HeadView, blob: Digest): Promise<ManifestFile | undefined> {
+    let fault: CofferError | undefined;
+    for (const name of await this.holdersOf(head, blob)) {
+      try {
+        const verdict = await this.verdict(head, name);
+        if (verdict.trusted && verdict.manifest !== undefined) {
+          const file = (await this.manifest(verdict.manifest)).byBlob.get(blob);
+          if (file !== undefined) return file;
+        }
+        const [reason] = verdict.reasons;
+        if (reason?.code === "CORRUPT") fault ??= new CofferError("CORRUPT", reason.text);
+      } catch (error) {
+        if (!isCofferError(error)) throw error;
+        fault ??= error;
+      }
+    }
+    if (fault !== undefined) throw fault;
+    return undefined;
+  }
+
+  /** One at a time: the index of holders follows one head after the other. */
+  private async holdersOf(head: HeadView, blob: Digest): Promise<readonly Name[]> {
+    const found = this.following.then(() => this.holders.find(head, blob));
+    this.following = Promise.allSettled([found]);
+    return (await found).map(({ name }) => name);
+  }
+
+  /** Opens the blob of a file; must be closed. @throws CofferError CORRUPT - missing, or of another size */
+  openFile(file: ManifestFile): Promise<BlobReader> {
+    return openManifestFile(this.store, file);
+  }
+
+  /**
+   * Names trusted now, sorted, after `after`. Judges at most `limit` names, so a page may hold fewer while `next` says
+   * that there are more. A name that damage keeps from being judged is left out: it is not trusted now.
+   */
+  async trustedPage(head: HeadView, after: Name | undefined, limit: number): Promise<TrustedPage> {
+    const names = await this.namesAt(head);
+    const from = after === undefined ? 0 : names.findIndex((name) => name.text > after.text);
+    const page = from < 0 ? [] : names.slice(from, from + limit);
+    const models: TrustedModel[] = [];
+    for (const name of page) {
+      const model = await this.trustedModel(head, name);
+      if (model !== undefined) models.push(model);
+    }
+    const last = page.at(-1);
+    if (last === undefined || from + limit >= names.length) return { models };
+    return { models, next: last.text };
+  }
+
+  private async trustedModel(head: HeadView, name: Name): Promise<TrustedModel | undefined> {
+    try {
+      const verdict = await this.verdict(head, name);
+      if (!verdict.trusted || verdict.manifest === undefined) return undefined;
+      return { name: name.text, manifest: await this.manifest(verdict.manifest) };
+    } catch (error) {
+      if (!isCofferError(error, "CORRUPT")) throw error;
+      return undefined;
+    }
+  }
+
+  private async namesAt(head: HeadView): Promise<readonly Name[]> {
+    const kept = this.names.get(head.id);
+    if (kept !== undefined) return kept;
+    const names: Name[] = [];
+    for await (const [ref] of head.listRefs("refs/trusted/")) {
+      const parsed = parseRefPath(ref);
+      if (parsed.family === "trusted") names.push(parsed.name);
+    }
+    names.sort((a, b) => (a.text < b.text ? -1 : 1));
+    this.names.set(head.id, names);
+    return names;
+  }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * An open store: its log, objects, key and this machine's memory of it. Every act starts from here.
+ * Layer: repo. Format: docs/format.md, "The store on disk". Holds invariants 4 and 7. Holds no descriptors: nothing to close.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Digest } from "../base/digest.ts";
+import { CofferError, systemCode } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { POLICY_REF } from "../base/ref-path.ts";
+import type { PublicKey } from "../keys/public-key.ts";
+import type { Signer } from "../keys/signer.ts";
+import { parseList } from "../objects/documents/list.ts";
+import type { Files } from "../objects/files.ts";
+import { type ObjectReader, openObjects, readObject } from "../objects/object-store.ts";
+import { WriteBatch } from "../objects/write-batch.ts";
+import { type HeadView, viewOf } from "../refs/head-view.ts";
+import { type Log, openLog } from "../refs/log.ts";
+import type { LogEntry } from "../refs/log-entry.ts";
+import { type Memory, openMemory, type Seen } from "../refs/memory.ts";
+import { EMPTY_TREE, NodeCache } from "../refs/ref-node.ts";
+import { type Act, commit } from "../refs/transaction.ts";
+import type { Ports, StoreLocation } from "./ports.ts";
+import { readStoreKey } from "./secrets.ts";
+import { readStoreFile } from "./store-file.ts";
+
+/** The floor is moved in steps: not a write for every statement that is read. */
+const FLOOR_STEP_S = 3600;
+
+export interface CommittedEntry {
+  readonly number: number;
+  readonly id: Digest;
+}
+
+export class Store {
+  /** Absolute path of the store's folder. */
+  readonly root: string;
+  readonly files: Files;
+  readonly objects: ObjectReader;
+  readonly log: Log;
+  readonly storeKey: PublicKey;
+  /** Id of policy version 1: entry 1 of the log names it, and the store id names entry 1. */
+  readonly pin: Digest;
+  readonly ports: Ports;
+  /** What went wrong after a commit that stands: a view, the hint. For people. */
+  readonly warnings: string[] = [];
+  readonly #signer: Signer | undefined;
+  readonly #memory: Memory | undefined;
+  readonly #cache = new NodeCache();
+  #seen: Seen;
+  readonly #knownBefore: boolean;
+
+  /** For `openStore` only. */
+  constructor(parts: {
+    root: string;
+    files: Files;
+    objects: ObjectReader;
+    log: Log;
+    pin: Digest;
+    ports: Ports;
+    signer: Signer | undefined;
+    memory: Memory | undefined;
+    seen: Seen;
+  }) {
+    this.root = parts.root;
+    this.files = parts.files;
+    this.objects = parts.objects;
+    this.log = parts.log;
+    this.storeKey = parts.log.storeKey;
+    this.pin = parts.pin;
+    this.ports = parts.ports;
+    this.#signer = parts.signer;
+    this.#memory = parts.memory;
+    this.#seen = parts.seen;
+    this.#knownBefore = parts.seen.head !== undefined;
+  }
+
+  get id(): Digest {
+    return this.log.storeId;
+  }
+
+  get readOnly(): boolean {
+    return this.#signer === undefined;
+  }
+
+  /** What `evaluate` is told of this machine's memory. */
+  memoryFacts(): { readonly known: boolean; readonly floorS?: number } {
+    const { floor } = this.#seen;
+    return { known: this.#knownBefore, ...(floor === undefined ? {} : { floorS: floor }) };
+  }
+
+  /** @throws CofferError NO_STORE_KEY - this account opens the store read-only */
+  needSigner(): Signer {
+    if (this.#signer !== undefined) return this.#signer;
+    throw new CofferError("NO_STORE_KEY", "this account does not hold the store key, so it cannot write to the store");
+  }
+
+  /** A new batch of durable writes into this store. */
+  batch(): WriteBatch {
+    return new WriteBatch(this.files, this.ports.random);
+  }
+
+  /** The newest state. @throws CofferError CORRUPT, LOG_BEHIND_MEMORY */
+  async head(): Promise<HeadView> {
+    const entry = await this.log.findHead();
+    await this.#remember(entry);
+    return viewOf(entry, this.objects, this.#cache);
+  }
+
+  /** Runs a transaction. @returns the entry, undefined if there was nothing to do. @throws as `commit` of refs */
+  async commit(act: Act): Promise<CommittedEntry | undefined> {
+    const { clock, random, sleep } = this.ports;
+    const signer = this.needSigner();
+    await this.head();
+    const done = await commit(this.log, this.objects, act, { signer, clock, random, sleep, cache: this.#cache });
+    if (done === undefined) return undefined;
+    await this.#remember(done.entry);
+    this.warnings.push(...done.late.map((error) => error.message));
+    return { number: done.entry.facts.number, id: done.entry.id };
+  }
+
+  /** Only an entry that is durable, and extends what was seen before, is remembered. */
+  async #remember(entry: LogEntry): Promise<void> {
+    const { number } = entry.facts;
+    if (this.#memory === undefined || this.#seen.head?.number === number) return;
+    if (this.#seen.head !== undefined) await this.log.extendsFrom(this.#seen.head, entry);
+    await this.log.settle(number);
+    await this.#memory.rememberHead(number, entry.id);
+    this.#seen = { ...this.#seen, head: { number, head: entry.id } };
+  }
+
+  /** A time that somebody entitled has signed: the clock cannot be earlier. @param seconds - since 1970 */
+  async noteTime(seconds: number): Promise<void> {
+    const floor = Math.min(seconds, this.ports.clock() + LIMITS.clockFloorAheadS);
+    if (this.#memory === undefined || floor < (this.#seen.floor ?? 0) + FLOOR_STEP_S) return;
+    await this.#memory.rememberFloor(floor);
+    this.#seen = { ...this.#seen, floor };
+  }
+}
+
+/** Opens what an absolute path leads to, made with its parents if `mode` is given. */
+export async function openFolder(ports: Ports, path: string, mode?: number): Promise<Files> {
+  if (mode !== undefined) {
+    try {
+      await mkdir(path, { recursive: true, mode });
+    } catch (error) {
+      throw new CofferError("STATE_UNWRITABLE", `cannot make the state folder (${systemCode(error)})`, {
+        cause: error,
+      });
+    }
+  }
+  return ports.openFolder(path);
+}
+
+export function stateFolder(location: StoreLocation, id: Digest): string {
+  return location.state ?? join(location.stateHome, id);
+}
+
+export function secretsFolder(location: StoreLocation, id: Digest): string {
+  return location.secrets ?? join(location.stateHome, id);
+}
+
+/**
+ * Opens a store for all acts that this account may do.
+ *
+ * @throws CofferError STORE_NOT_FOUND, CORRUPT, UNSUPPORTED, LOG_BEHIND_MEMORY, STATE_UNWRITABLE, KEY_MODE
+ */
+export async function openStore(location: StoreLocation, ports: Ports): Promise<Store> {
+  const files = ports.openFolder(location.root);
+  const storeKey = await readStoreFile(files);
+  const objects = withEmptyTree(openObjects(files));
+  const log = await openLog(files, storeKey);
+  const pin = await readPin(log, objects);
+  const signer = await readStoreKey(ports.openFolder(secretsFolder(location, log.storeId)), storeKey);
+  const memory = location.memory
+    ? openMemory(await openFolder(ports, stateFolder(location, log.storeId), 0o700))
+    : undefined;
+  const seen = (await memory?.readMemory()) ?? {};
+  const store = new Store({ root: location.root, files, objects, log, pin, ports, signer, memory, seen });
+  if (seen.head !== undefined) await log.extendsFrom(seen.head, await log.findHead());
+  return store;
+}
+
+/** The empty tree need not lie on disk to be known. */
+function withEmptyTree(objects: ObjectReader): ObjectReader {
+  return { read: async (id) => (id === EMPTY_TREE.id ? EMPTY_TREE.bytes : objects.read(id)) };
+}
+
+async function readPin(log: Log, objects: ObjectReader): Promise<Digest> {
+  const first = await log.readEntry(1);
+  const list = first?.facts.moves.find((move) => move.ref === POLICY_REF)?.to;
+  if (list === undefined) throw new CofferError("CORRUPT", "log entry 1 names no policy");
+  const [pin, ...others] = (await readObject(objects, list, "first list of policies", parseList)).value.ids;
+  if (pin === undefined || others.length > 0) throw new CofferError("CORRUPT", "log entry 1 must name one policy");
+  return pin;
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Connections over time: slow and silent clients, requests sent ahead, and closing. */
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { sha256 } from "../../src/base/digest.ts";
+import { createServer } from "../../src/server/server.ts";
+import { makeSafetensors } from "../support/store-fixture.ts";
+import { drain, raw, serveNew, slowDownload, statusOf } from "./client.ts";
+
+const LARGE = makeSafetensors(40 * 1024 * 1024, 5);
+const LARGE_URL = `/v1/blobs/sha256/${sha256(LARGE)}`;
+
+/** True if the server ended the connection within `ms`. */
+function ended(port: number, bytes: string, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
+    const timer = setTimeout(() => {
+      socket.destroy();
+      resolve(false);
+    }, ms);
+    socket.on("error", () => undefined);
+    socket.on("data", () => undefined);
+    socket.on("close", () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
+}
+
+suite("server: connections", () => {
+  test("headers that do not arrive in time: 408, however steadily they trickle", async (t) => {
+    const { running } = await serveNew(t, { headerTimeoutMs: 300 });
+    const text = await new Promise<string>((resolve) => {
+      const socket = connect(running.port, "127.0.0.1");
+      let answer = "";
+      const drip = setInterval(() => socket.write("X-A: 1\r\n"), 50);
+      socket.write("GET /health HTTP/1.1\r\n");
+      socket.on("data", (part) => {
+        answer += part.toString("latin1");
+      });
+      socket.on("error", () => undefined);
+      socket.on("close", () => {
+        clearInterval(drip);
+        resolve(answer);
+      });
+    });
+    assert.equal(statusOf(text), 408);
+    assert.ok(await ended(running.port, "", 3000), "a client that says nothing is not kept");
+  });
+
+  test("a client that takes nothing is dropped, one that takes slowly is not", async (t) => {
+    const { fixture, running } = await serveNew(t, { stallMs: 400, headerTimeoutMs: 300 });
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const stalled = await slowDownload(running.port, LARGE_URL);
+    const slow = await slowDownload(running.port, LARGE_URL);
+    let taken = 0;
+    const whole = new Promise<void>((resolve) => slow.on("close", () => resolve()));
+    slow.on("data", (part) => {
+      taken += part.length;
+      if (taken % (8 * 1024 * 1024) < part.length) {
+        slow.pause();
+        setTimeout(() => slow.resume(), 250);
+      }
+    });
+    await whole;
+    assert.ok(taken > LARGE.length, "slower than every limit in all, and whole");
+    await sleep(600);
+    assert.ok((await drain(stalled)) < LARGE.length);
+  });
+
+  test("requests sent ahead are answered in order; too many end the connection", async (t) => {
+    const { running } = await serveNew(t);
+    const request = (path: string, more = ""): string =>
+      `GET ${path} HTTP/1.1\r\nHost: localhost:${running.port}\r\n${more}\r\n`;
+    const text = await raw(
+      running.port,
+      request("/health") +
+        request("/nothing") +
+        request("/v1/models?limit=x") +
+        request("/v1/models", "Connection: close\r\n"),
+    );
+    const statuses = [...text.matchAll(/HTTP\/1\.1 ([0-9]{3}) /g)].map((found) => found[1]);
+    assert.deepEqual(statuses, ["200", "404", "400", "200"]);
+    const flood = await raw(running.port, request("/health").repeat(500));
+    assert.ok((flood.match(/HTTP\/1\.1 /g)?.length ?? 0) <= 17);
+    assert.equal((await running.get("/health")).status, 200);
+  });
+
+  test("nonsense after a request never gets into the middle of its answer", async (t) => {
+    const { fixture, running } = await serveNew(t);
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const text = await raw(
+      running.port,
+      `GET ${LARGE_URL} HTTP/1.1\r\nHost: localhost:${running.port}\r\n\r\n\x00nonsense\r\n\r\n`,
+    );
+    assert.ok(text.length < LARGE.length, "cut");
+    assert.equal(text.includes("BAD_REQUEST"), false);
+  });
+
+  test("no more connections than allowed", async (t) => {
+    const { running } = await serveNew(t, { maxConnections: 2 });
+    const held = [connect(running.port, "127.0.0.1"), connect(running.port, "127.0.0.1")];
+    await sleep(50);
+    assert.ok(await ended(running.port, "", 2000));
+    for (const socket of held) socket.destroy();
+    await sleep(50);
+    assert.equal((await running.get("/health")).status, 200);
+  });
+
+  test("the bytes are the same over ::1", async (t) => {
+    const { fixture } = await serveNew(t);
+    const server = createServer(fixture.store);
+    t.after(() => server.close(0));
+    const { port } = await server.listen(0, "::1");
+    const answer = await fetch(`http://[::1]:${port}/health`);
+    assert.equal(answer.status, 200);
+  });
+});
+
+suite("server: closing", () => {
+  test("a running download ends whole; nobody new is let in; idle connections do not hold it up", async (t) => {
+    const { fixture, running } = await serveNew(t);
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const idle = connect(running.port, "127.0.0.1");
+    idle.write(`GET /health HTTP/1.1\r\nHost: localhost:${running.port}\r\n\r\n`);
+    await new Promise((resolve) => idle.once("data", resolve));
+    const download = await slowDownload(running.port, LARGE_URL, "\r\n"); // to be kept alive
+    const closed = running.server.close(10_000);
+    await assert.rejects(running.get("/health"), { code: "ECONNREFUSED" });
+    const started = performance.now();
+    assert.ok((await drain(download)) > LARGE.length);
+    await closed;
+    assert.ok(performance.now() - started < 3000);
+    await running.server.close(0);
+  });
+
+  test("a download that does not end in time is cut", async (t) => {
+    const { fixture, running } = await serveNew(t);
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const download = await slowDownload(running.port, LARGE_URL);
+    const started = performance.now();
+    await running.server.close(200);
+    const took = performance.now() - started;
+    assert.ok(took >= 150 && took < 3000, `${took} ms`);
+    assert.ok((await drain(download)) < LARGE.length);
+  });
+
+  test("a server that never listened closes too", async (t) => {
+    const { fixture } = await serveNew(t);
+    await createServer(fixture.store).close(0);
+  });
+});

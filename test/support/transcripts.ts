@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Golden transcripts of the CLI, run in-process through `main` with a fixed clock, seeded randomness and an empty home.
+ * `$ coffer …` runs it; stdout stands as it is, stderr behind `! `, a non-zero status as `! exit N`.
+ * `$ NAME …` of TOOLS below prepares files. UPDATE_GOLDEN=1 rewrites what commands printed.
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
+import { writeTinyHfFolder } from "../../scripts/fixtures/tiny-hf-folder.mjs";
+import { makePickle } from "../../scripts/fixtures/tiny-pickle.mjs";
+import type { Io } from "../../src/cli/io.ts";
+import { main } from "../../src/cli/program.ts";
+import { encodePrivateKey, generatePrivateKey } from "../../src/keys/private-key.ts";
+import { openRealFiles } from "../../src/objects/real-files.ts";
+
+const START_S = Date.parse("2026-11-22T12:00:00Z") / 1000;
+
+/** Bytes that look random and are the same in each run. */
+export function seededRandom(seed: string): (length: number) => Uint8Array {
+  let counter = 0;
+  return (length) => {
+    const parts: Buffer[] = [];
+    for (let have = 0; have < length; have += 32) {
+      parts.push(createHash("sha256").update(`${seed} ${counter}`).digest());
+      counter += 1;
+    }
+    return new Uint8Array(Buffer.concat(parts).subarray(0, length));
+  };
+}
+
+interface World {
+  readonly folder: string;
+  nowS: number;
+  readonly random: (length: number) => Uint8Array;
+  /** Answers to questions; with any left, the run has a terminal. */
+  readonly answers: string[];
+}
+
+/** Files that a transcript needs; paths below the world's folder. */
+const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => void | Promise<void>>> = {
+  gguf: (world, [path = "", seed = "1"]) => put(world, path, makeTinyGguf({ seed: Number(seed) })),
+  hf: (world, [path = ""]) => {
+    writeTinyHfFolder(join(world.folder, path), { seed: 1 });
+  },
+  pickle: (world, [path = ""]) => put(world, path, makePickle()),
+  write: (world, [path = "", ...text]) => put(world, path, new TextEncoder().encode(`${text.join(" ")}\n`)),
+  /** A private key in the keys folder that opens with a passphrase, at one round: quick to open. */
+  locked: (world, [name = "", ...passphrase]) => {
+    const key = generatePrivateKey(world.random, name);
+    const path = join("home/.config/coffer/keys", name);
+    const secret = new TextEncoder().encode(passphrase.join(" "));
+    put(world, path, new TextEncoder().encode(encodePrivateKey(key, world.random, secret, 1)));
+    chmodSync(join(world.folder, path), 0o600);
+    put(world, `${path}.pub`, new TextEncoder().encode(`${key.publicKey.text} ${name}\n`));
+  },
+  chmod: (world, [mode = "", path = ""]) => chmodSync(join(world.folder, path), Number.parseInt(mode, 8)),
+  rm: (world, [path = ""]) => rmSync(join(world.folder, path), { recursive: true }),
+  later: (world, [days = "1"]) => {
+    world.nowS += Number(days) * 86_400;
+  },
+  answer: (world, words) => {
+    world.answers.push(words.join(" "));
+  },
+};
+
+function put(world: World, path: string, bytes: Uint8Array): void {
+  mkdirSync(dirname(join(world.folder, path)), { recursive: true });
+  writeFileSync(join(world.folder, path), bytes);
+}
+
+function words(line: string): string[] {
+  return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
+}
+
+async function runCoffer(world: World, argv: readonly string[]): Promise<string> {
+  let printed = "";
+  const open = { out: true, err: true };
+  const write = (text: string, prefix: string, key: "out" | "err"): void => {
+    for (const part of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+      printed += (open[key] ? prefix : "") + part;
+      open[key] = part.endsWith("\n");
+    }
+  };
+  const io: Io = {
+    out: (text) => write(text, "", "out"),
+    err: (text) => write(text, "! ", "err"),
+    env: { NO_COLOR: "1" },
+    cwd: world.folder,
+    home: join(world.folder, "home"),
+    terminal: world.answers.length > 0,
+    ask: async (question) => {
+      write(`${question}\n`, "! ", "err");
+      return world.answers.shift() ?? "";
+    },
+    stopped: () => Promise.resolve("SIGTERM"),
+    ports: {
+      clock: () => world.nowS,
+      random: world.random,
+      sleep: () => Promise.resolve(),
+      openFolder: openRealFiles,
+    },
+  };
+  const exit = await main(argv, io);
+  world.nowS += 1;
+  const status = exit === 0 ? "" : `! exit ${exit}\n`;
+  return (printed + status).replaceAll("\r", "").replaceAll(world.folder, "$TMP");
+}
+
+/** Runs the transcript in a fresh folder and compares. */
+export function transcript(path: string): void {
+  const name = path.split("/").at(-1) ?? path;
+  test(`transcript: ${name}`, async () => {
+    const expected = readFileSync(path, "utf8");
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), "coffer-transcript-")));
+    try {
+      const world: World = { folder, nowS: START_S, random: seededRandom(name), answers: [] };
+      mkdirSync(join(folder, "home"));
+      let actual = "";
+      for (const line of expected.split("\n")) {
+        if (line.startsWith("#") || line === "") actual += actual.endsWith("\n\n") && line === "" ? "" : `${line}\n`;
+        if (!line.startsWith("$ ")) continue;
+        const [tool = "", ...args] = words(line.slice(2));
+        actual += `${line}\n`;
+        if (tool === "coffer") actual += await runCoffer(world, args);
+        else await (TOOLS[tool] ?? assert.fail(`no such tool: ${tool}`))(world, args);
+      }
+      actual = `${actual.trimEnd()}\n`;
+      if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(path, actual);
+      else assert.equal(actual, expected);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
