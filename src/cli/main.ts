@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
 import { setTimeout } from "node:timers/promises";
+import { EXIT } from "../base/errors.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
 import type { Io } from "./io.ts";
 import { main } from "./program.ts";
@@ -31,11 +32,16 @@ const io: Io = {
   },
 };
 
-// A reader that closes the pipe early (`coffer list | head -1`) is no fault of ours.
+/** What the shell reports for a command whose reader went away (128 + SIGPIPE). */
+const READER_GONE = 141;
+
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(0);
+    if (error.code === "EPIPE") process.exit(READER_GONE);
+    // What was printed may be incomplete, so it must not look like success.
+    if (stream === process.stdout)
+      process.stderr.write(`coffer: error: cannot write the output (${error.code}) [IO_ERROR]\n`);
+    process.exit(EXIT.noSpace);
   });
 }
 

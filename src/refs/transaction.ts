@@ -17,7 +17,11 @@ import { type HeadView, viewOf } from "./head-view.ts";
 import { Log, type SeenHead } from "./log.ts";
 import { type LogEntry, makeFirstEntry, makeNextEntry } from "./log-entry.ts";
 import { EMPTY_TREE, type NodeCache } from "./ref-node.ts";
+import { Turn } from "./turn.ts";
 import { updateViews } from "./views.ts";
+
+/** After so many lost races a writer asks the others to let it go first. */
+const PATIENT_ATTEMPTS = 4;
 
 /** What an act wants; what a ref held before is filled in from the head. */
 export interface Draft {
@@ -75,16 +79,24 @@ export async function commit(
   if (ports.signer.publicKey.keyId !== log.storeKey.keyId) {
     throw new CofferError("NO_STORE_KEY", "expected the store's own key to sign the entry, found another");
   }
-  for (let attempt = 1; attempt <= LIMITS.commitAttempts; attempt += 1) {
-    if (attempt > 1) await ports.sleep(backoffMs(attempt, ports.random));
-    const head = await log.findHead();
-    const draft = await act(viewOf(head, reader, ports.cache));
-    if (draft === undefined) return undefined;
-    const entry = await prepare(log, reader, head, draft, ports);
-    if (entry === undefined) return undefined;
-    if (await log.append(entry, ports.random)) {
-      return { entry, attempts: attempt, late: await follow(log, reader, entry, ports) };
+  const turn = new Turn(log.files, ports.sleep);
+  try {
+    for (let attempt = 1; attempt <= LIMITS.commitAttempts; attempt += 1) {
+      if (attempt > PATIENT_ATTEMPTS) await turn.ask();
+      if (attempt > 1) await ports.sleep(backoffMs(attempt, ports.random));
+      await turn.letPass();
+      const head = await log.findHead();
+      const draft = await act(viewOf(head, reader, ports.cache));
+      if (draft === undefined) return undefined;
+      const entry = await prepare(log, reader, head, draft, ports);
+      if (entry === undefined) return undefined;
+      if (await log.append(entry, ports.random)) {
+        await turn.end();
+        return { entry, attempts: attempt, late: await follow(log, reader, entry, ports) };
+      }
     }
+  } finally {
+    await turn.end();
   }
   throw new CofferError("REF_MOVED", `other writers were first ${LIMITS.commitAttempts} times`);
 }

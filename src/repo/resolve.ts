@@ -58,6 +58,23 @@ async function judgeChain(
   return verdict;
 }
 
+export interface Answer {
+  readonly verdict: Verdict;
+  /** Exactly when the verdict is yes. */
+  readonly manifest?: Stored<Manifest>;
+  /** Exactly when it is no: the error that says why. */
+  readonly refusal?: CofferError;
+}
+
+/** The verdict on a name, yes or no. @throws CofferError CORRUPT, IO_ERROR - it could not be judged */
+export async function answer(store: Store, name: Name): Promise<Answer> {
+  const head = await store.head();
+  const verdict = await judge(store, head, name);
+  if (!verdict.trusted || verdict.manifest === undefined)
+    return { verdict, refusal: await refusal(head, name, verdict) };
+  return { verdict, manifest: await readManifest(store, verdict.manifest) };
+}
+
 export interface Resolved {
   readonly verdict: Verdict;
   readonly manifest: Stored<Manifest>;
@@ -68,10 +85,9 @@ export interface Resolved {
  * @throws CofferError NAME_NOT_FOUND if nothing is known by that name, else the first reason of the verdict
  */
 export async function resolve(store: Store, name: Name): Promise<Resolved> {
-  const head = await store.head();
-  const verdict = await judge(store, head, name);
-  if (!verdict.trusted || verdict.manifest === undefined) throw await refusal(head, name, verdict);
-  return { verdict, manifest: await readManifest(store, verdict.manifest) };
+  const { verdict, manifest, refusal } = await answer(store, name);
+  if (manifest === undefined) throw refusal;
+  return { verdict, manifest };
 }
 
 /** The error that says why a verdict is no. */

@@ -110,6 +110,7 @@ describe("the worked example", () => {
         name: NAME,
         policies: [policy],
         storeKey: store.publicKey.keyId,
+        waiting: [],
         chain: [{ ...statement, signers: ids(approvers), previous: [] }],
         candidate: false,
         manifests: new Map([[manifest.id, { ...manifest, signers: ids(publishers) }]]),

@@ -6,7 +6,7 @@ import { parseName } from "../../base/names.ts";
 import { fsck } from "../../repo/fsck.ts";
 import { list } from "../../repo/list.ts";
 import { checkout, pathOf } from "../../repo/materialise.ts";
-import { resolve } from "../../repo/resolve.ts";
+import { answer } from "../../repo/resolve.ts";
 import { findObject, type Shown, show } from "../../repo/show.ts";
 import type { Verdict } from "../../repo/verdict.ts";
 import { type Context, open, storeFlag } from "../context.ts";
@@ -62,12 +62,13 @@ function sayVerdict({ ui }: Context, verdict: Verdict): void {
 export async function runResolve(context: Context, text: string, options: JsonOption): Promise<void> {
   const { ui } = context;
   const store = await open(context);
-  const { verdict, manifest } = await resolve(store, parseName(text));
+  const { verdict, manifest, refusal } = await answer(store, parseName(text));
   if (options.json === true) {
-    const files = manifest.value.files.map((file) => ({ ...file }));
-    ui.json({ schemaVersion: SCHEMA_VERSION, verdict: verdictJson(verdict), manifest: { id: manifest.id, files } });
-    return;
+    const found = manifest === undefined ? {} : { manifest: { id: manifest.id, files: manifest.value.files } };
+    ui.json({ schemaVersion: SCHEMA_VERSION, verdict: verdictJson(verdict), ...found });
   }
+  if (manifest === undefined) throw refusal;
+  if (options.json === true) return;
   // The form that `sha256sum --check` reads.
   for (const file of manifest.value.files) ui.data(`${file.sha256}  ${file.path}`);
   sayVerdict(context, verdict);
