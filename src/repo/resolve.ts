@@ -40,14 +40,15 @@ async function judgeChain(
   chain: readonly Member[],
   candidate: boolean,
 ): Promise<Verdict> {
+  const waiting = await dossier.waiting();
   const verdict = evaluate({
     name,
     policies,
     storeKey: store.storeKey.keyId,
     chain,
-    waiting: await dossier.waiting(),
+    waiting,
     candidate,
-    ...(await dossier.about(chain)),
+    ...(await dossier.about([...chain, ...waiting])),
     memory: store.memoryFacts(),
     log: { number: head.number, id: head.id },
     nowS: store.ports.clock(),

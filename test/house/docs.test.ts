@@ -15,7 +15,15 @@ import { type CanonicalObject, encodeCanonical, parseCanonical } from "../../src
 import type { Digest } from "../../src/base/digest.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { parseName } from "../../src/base/names.ts";
-import { evidenceRef, NAME_FAMILIES, nameRef, POLICY_REF, refusedRef, revokedRef } from "../../src/base/ref-path.ts";
+import {
+  evidenceRef,
+  NAME_FAMILIES,
+  nameRef,
+  POLICY_REF,
+  refusedRef,
+  revokedRef,
+  signersRef,
+} from "../../src/base/ref-path.ts";
 import { timeSeconds } from "../../src/base/time.ts";
 import { inspect } from "../../src/formats/inspect.ts";
 import type { PrivateKey } from "../../src/keys/private-key.ts";
@@ -168,7 +176,12 @@ describe("docs/format.md mirrors the code", () => {
       nameRef(family, name).replace("/n/m/v", "/<namespace>/<model>/<version>"),
     );
     const kinds = ["manifest", "blob", "statement"] as const;
-    const byDigest = [...kinds.map((kind) => revokedRef(digest, kind)), refusedRef(digest), evidenceRef(digest)];
+    const byDigest = [
+      ...kinds.map((kind) => revokedRef(digest, kind)),
+      refusedRef(digest),
+      evidenceRef(digest),
+      signersRef(digest),
+    ];
     const wanted = [POLICY_REF, ...byName, ...byDigest.map((ref) => ref.replace(digest, "<digest>"))];
     assert.deepEqual(rows.sort(), wanted.sort());
   });
