@@ -4,7 +4,7 @@
  * `--fast` leaves out test/slow/, `--golden` rewrites the expected transcripts. Fails when a test fails, when none ran,
  * when a file holds no test, and, with CI=true, when a test was skipped for a reason that allowed-skips.json lacks.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode } from "./lib.mjs";
@@ -28,8 +28,29 @@ function testFiles({ fast, filters }) {
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 
+/**
+ * One file for each folder that imports its tests: starting a process for every test file costs more than the quick
+ * tests themselves. The full run keeps a process for each file.
+ */
+function together(files, folder) {
+  const byFolder = new Map();
+  for (const name of files) {
+    const key = name.split("/")[1];
+    byFolder.set(key, [...(byFolder.get(key) ?? []), name]);
+  }
+  return [...byFolder].map(([key, names]) => {
+    const path = join(folder, `${key}.test.mjs`);
+    const imports = names.map((name) => `await import(${JSON.stringify(pathToFileURL(join(ROOT, name)).href)});\n`);
+    writeFileSync(path, imports.join(""));
+    return path;
+  });
+}
+
+/** Properties are tried less often where the run must be quick. */
+const FAST_ENVIRONMENT = { COFFER_TEST_RUNS: "30" };
+
 /** Runs the files and returns Node's exit status with one record per test. */
-function run(files, { golden }) {
+function run(files, { golden, fast }) {
   const folder = freshFolder("test");
   try {
     const tally = join(folder, "tally");
@@ -39,9 +60,9 @@ function run(files, { golden }) {
         ...["--import", "tsx", "--test", "--test-concurrency", "2", `--test-timeout=${TIMEOUT_MS}`],
         ...["--test-reporter", "spec", "--test-reporter-destination", "stdout"],
         ...["--test-reporter", reporter, "--test-reporter-destination", tally],
-        ...files,
+        ...(fast ? together(files, folder) : files),
       ],
-      { env: { ...cleanEnvironment(), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
+      { env: { ...cleanEnvironment(), ...(fast ? FAST_ENVIRONMENT : {}), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
     );
     const lines = readFileSync(tally, "utf8").split("\n");
     return { exit, records: lines.filter((line) => line !== "").map((line) => JSON.parse(line)) };

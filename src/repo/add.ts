@@ -220,7 +220,10 @@ async function land(
       }
     }
     if ((await head.readRef(ref)) !== manifest.id) moves.push({ ref, to: manifest.id });
-    if (moves.length === 0) return undefined;
+    if (moves.length === 0) {
+      await batch.flush(); // mends a manifest or chunk list that was lost
+      return undefined;
+    }
     return { moves, batch, note: `add ${name.text}` };
   });
   return committed !== undefined;

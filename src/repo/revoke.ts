@@ -209,9 +209,16 @@ export async function revoke(store: Store, request: RevokeRequest, signer: Signe
     return { moves, batch, note: `${committed ? "revoke" : "sign the revocation of"} ${request.name.text}` };
   });
   if (done === undefined) throw new CofferError("INTERNAL", "a revocation without a plan");
+  if (done.already !== undefined) await forgetRevoked(store, done.already);
   if (!committed || entry === undefined) return done;
   await forgetCheckouts(store, done.revokes.manifests);
   return { ...done, entry: entry.number };
+}
+
+/** Removes the checkouts of what `statement` revoked: one that was stopped right after its commit has left them. */
+export async function forgetRevoked(store: Store, statement: Digest): Promise<void> {
+  const { value } = await readStatement(store, statement);
+  await forgetCheckouts(store, value.revokes?.manifests ?? []);
 }
 
 /** The statement that other revokers signed already, if it still follows what stands; else a new one. */

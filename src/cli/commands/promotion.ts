@@ -10,7 +10,7 @@ import { formatTime, parseTime, type Time } from "../../base/time.ts";
 import { add } from "../../repo/add.ts";
 import { approve, approveWith, needCandidate, propose } from "../../repo/candidates.ts";
 import { onePersonSuffices, openCandidates, type Promoted, promote, promoteAlone } from "../../repo/promote.ts";
-import { planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
+import { forgetRevoked, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
 import { findSources } from "../../repo/sources.ts";
 import type { Store } from "../../repo/store.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
@@ -251,6 +251,7 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   const store = await open(context);
   const plan = await planRevoke(store, request);
   if (plan.already !== undefined) {
+    await forgetRevoked(store, plan.already);
     ui.say(`${name.text} is revoked already (statement ${short(plan.already)}); nothing was done`);
     return;
   }
