@@ -23,6 +23,7 @@ import type { Ports, StoreLocation } from "./ports.ts";
 import { writeStoreKey } from "./secrets.ts";
 import { openFolder, secretsFolder, stateFolder } from "./store.ts";
 import { encodeStoreFile, STORE_FILE } from "./store-file.ts";
+import { system } from "./system.ts";
 
 export interface Initialised {
   readonly storeId: Digest;
@@ -53,16 +54,6 @@ export async function init(location: StoreLocation, policy: Stored<Policy>, port
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
-}
-
-async function system<T>(doing: string, act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === undefined) throw error;
-    throw new CofferError(code === "ENOSPC" ? "NO_SPACE" : "IO_ERROR", `cannot ${doing} (${code})`, { cause: error });
-  }
 }
 
 async function refuseTaken(root: string): Promise<void> {

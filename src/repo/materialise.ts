@@ -16,18 +16,9 @@ import type { Verdict } from "../trust/verdict.ts";
 import { openManifestFile } from "./blobs.ts";
 import { resolve } from "./resolve.ts";
 import type { Store } from "./store.ts";
+import { system } from "./system.ts";
 
 const CHECKOUTS = "local/checkouts";
-
-async function system<T>(doing: string, act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === undefined) throw error;
-    throw new CofferError(code === "ENOSPC" ? "NO_SPACE" : "IO_ERROR", `cannot ${doing} (${code})`, { cause: error });
-  }
-}
 
 /** Writes the manifest's files into a folder that must be new or empty, each byte verified before it is written. */
 async function lay(store: Store, manifest: Manifest, folder: string): Promise<void> {
