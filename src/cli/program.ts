@@ -184,7 +184,12 @@ function addPromotion(program: Command, act: Act): void {
     .description("as a revoker: take a name and its bytes out of use, for ever")
     .argument("<name>", "what to revoke")
     .option("--reason <text>", "why; everybody who asks is told")
-    .option("--also <digest>", "a further blob to revoke, after a dry run (may be repeated)", collect)
+    .option(
+      "--also <digest>",
+      "a further blob to revoke, by 12 or more characters of its digest (may be repeated)",
+      collect,
+    )
+    .option("--replace", "make a new revocation although one waits for further revokers")
     .option("--dry-run", "only list what would fall")
     .option("--yes", "revoke without asking")
     .action(async (name, options, command) =>

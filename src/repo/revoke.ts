@@ -6,6 +6,7 @@
 import { type Digest, parseDigest, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
+import { quote } from "../base/quote.ts";
 import { nameRef, parseRefPath, type RefPath, type RevokedKind, revokedRef, signersRef } from "../base/ref-path.ts";
 import { formatTime, type Time } from "../base/time.ts";
 import type { KeyId } from "../keys/public-key.ts";
@@ -37,8 +38,10 @@ import type { Store } from "./store.ts";
 export interface RevokeRequest {
   readonly name: Name;
   readonly reason?: string;
-  /** Further digests to revoke, of manifests or blobs of this name: given after a dry run. */
-  readonly also: readonly Digest[];
+  /** Further blobs of this name to revoke, each as 12 or more characters of its digest: given after a dry run. */
+  readonly also: readonly string[];
+  /** Make a new statement although one waits for further revokers; its signatures are lost. */
+  readonly replace?: boolean;
 }
 
 /** What a revocation would do, or has done. */
@@ -142,12 +145,18 @@ function chooseBlobs(models: readonly Stored<Manifest>[], holders: readonly Hold
   return { blobs: [...weights].filter((blob) => !heldBy.has(blob)), kept };
 }
 
-function withAlso(models: readonly Stored<Manifest>[], revokes: Revokes, also: readonly Digest[]): Revokes {
-  const known = new Set(models.flatMap((model) => model.value.files.map((file) => file.sha256)));
-  const stranger = also.find((digest) => !known.has(digest));
-  if (stranger !== undefined)
-    throw new CofferError("OBJECT_NOT_FOUND", `blob ${short(stranger)} is not part of this name`);
-  return { ...revokes, blobs: [...new Set([...revokes.blobs, ...also])].sort() };
+function withAlso(models: readonly Stored<Manifest>[], revokes: Revokes, also: readonly string[]): Revokes {
+  const known = [...new Set(models.flatMap((model) => model.value.files.map((file) => file.sha256)))];
+  const more = also.map((prefix) => {
+    if (!/^[0-9a-f]{12,64}$/.test(prefix)) {
+      throw new CofferError("DIGEST_INVALID", `expected 12 to 64 lower-case hex characters, found ${quote(prefix)}`);
+    }
+    const [blob, ...others] = known.filter((digest) => digest.startsWith(prefix));
+    if (blob === undefined) throw new CofferError("OBJECT_NOT_FOUND", `blob ${short(prefix)} is not part of this name`);
+    if (others.length > 0) throw new CofferError("DIGEST_AMBIGUOUS", `${prefix} begins ${others.length + 1} blobs`);
+    return blob;
+  });
+  return { ...revokes, blobs: [...new Set([...revokes.blobs, ...more])].sort() };
 }
 
 /** A revocation reaches the names whose own rule lists enough of the same revokers. */
@@ -238,7 +247,13 @@ async function waitingOrNew(
     const now = [...after.previous].sort();
     const follows =
       statement.value.previous.length === now.length && now.every((id, at) => id === statement.value.previous[at]);
-    if (follows && request.reason === undefined && request.also.length === 0) return statement;
+    const asked =
+      request.also.length > 0 || (request.reason !== undefined && request.reason !== statement.value.reason);
+    if (follows && !asked && request.replace !== true) return statement;
+    if (follows && request.replace !== true) {
+      const how = "sign it by leaving out --reason and --also";
+      throw new CofferError("CANDIDATE_EXISTS", `revocation ${short(waiting)} of ${request.name.text} waits; ${how}`);
+    }
   }
   return makeStatement({
     ...after,

@@ -181,6 +181,7 @@ test("revoke: two revokers sign one statement; nothing is denied before the seco
   const first = await revoke(store, { ...request, reason: "found a backdoor" }, signers.bob);
   assert.equal(first.entry, undefined);
   assert.deepEqual(first.signed, ["bob"]);
+  await refused(revoke(store, { ...request, reason: "another reason" }, signers.carol), "CANDIDATE_EXISTS");
   const twice = await revoke(store, request, signers.bob);
   assert.equal(twice.entry, undefined);
   assert.deepEqual(await states(fixture), ["acme/tiny@main trusted"]);
@@ -212,7 +213,10 @@ test("revoke: blobs that another trusted name holds stay, unless they are given;
     plan.kept.map((kept) => [kept.blob, kept.heldBy.text]),
     [[blob, "acme/two@main"]],
   );
-  const wider = await planRevoke(fixture.store, { name, also: [blob] });
+  for (const also of [[one.manifest], [blob.slice(0, 12).replace(/^./, "z")], [blob.slice(0, 11)]]) {
+    await refused(planRevoke(fixture.store, { name, also }), "OBJECT_NOT_FOUND", "DIGEST_INVALID");
+  }
+  const wider = await planRevoke(fixture.store, { name, also: [blob.slice(0, 12)] });
   assert.deepEqual(
     wider.falls.map((fallen) => fallen.text),
     ["acme/copy@main", "acme/one@main", "acme/two@main"],

@@ -2,7 +2,7 @@
 /** `add`, `propose`, `approve`, `promote`, `revoke`: the acts that change what a store says. Layer: cli. */
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { parseDigest, short } from "../../base/digest.ts";
+import { short } from "../../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type Name, parseName } from "../../base/names.ts";
@@ -239,6 +239,7 @@ async function promoteReady(context: Context, store: Store): Promise<Promoted[]>
 export interface RevokeOptions extends PersonOptions {
   readonly reason?: string;
   readonly also?: readonly string[];
+  readonly replace?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
 }
@@ -246,8 +247,12 @@ export interface RevokeOptions extends PersonOptions {
 export async function runRevoke(context: Context, text: string, options: RevokeOptions): Promise<void> {
   const { ui } = context;
   const name = parseName(text);
-  const also = (options.also ?? []).map((digest) => parseDigest(digest, "--also"));
-  const request = { name, also, ...(options.reason === undefined ? {} : { reason: options.reason }) };
+  const request = {
+    name,
+    also: options.also ?? [],
+    replace: options.replace === true,
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
+  };
   const store = await open(context);
   const plan = await planRevoke(store, request);
   if (plan.already !== undefined) {
