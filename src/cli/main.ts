@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
 import { setTimeout } from "node:timers/promises";
-import { EXIT } from "../base/errors.ts";
+import { ERRORS, EXIT } from "../base/errors.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
 import type { Io } from "./io.ts";
 import { main } from "./program.ts";
@@ -32,17 +32,18 @@ const io: Io = {
   },
 };
 
-/** What the shell reports for a command whose reader went away (128 + SIGPIPE). */
-const READER_GONE = 141;
-
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(READER_GONE);
-    // What was printed may be incomplete, so it must not look like success.
-    if (stream === process.stdout)
-      process.stderr.write(`coffer: error: cannot write the output (${error.code}) [IO_ERROR]\n`);
-    process.exit(EXIT.noSpace);
+    // A reader that went away (`coffer list | head -1`) changes neither what is done nor the exit status.
+    if (error.code === "EPIPE") return;
+    // What was printed is incomplete, so it must not look like success.
+    process.exitCode = EXIT.noSpace;
+    if (stream === process.stderr) return;
+    process.stderr.write(`coffer: error: cannot write the output (${error.code}); what was done stands [IO_ERROR]\n`);
+    process.stderr.write(`coffer: hint: ${ERRORS.IO_ERROR.hint}\n`);
   });
 }
 
-process.exitCode = await main(process.argv.slice(2), io);
+const exit = await main(process.argv.slice(2), io);
+process.exitCode ??= exit;
+if (process.exitCode === EXIT.ok) process.exitCode = exit;

@@ -22,11 +22,14 @@ type Files = ReadonlyMap<string, InspectedFile>;
 const CODE_KEYS = ["auto_map", "trust_remote_code", "_attn_implementation_internal"] as const;
 const SHARD = /-(\d{5})-of-(\d{5})\.(?:gguf|safetensors)$/;
 const MAX_SHARDS = 10_000;
+/** Findings for one file; an index may name any number of shards that are not here. */
+const MAX_FINDINGS = 64;
+const SEVERITY = { info: 0, warn: 1, fail: 2 } as const;
 
 /**
  * Checks the files of one model against each other.
  *
- * @returns findings in the order of `files`; each names its file in `path`. Files that did not pass `inspect` are not read
+ * @returns findings in the order of `files`, at most 64 for each; each names its file in `path`. Files that did not pass `inspect` are not read
  * @throws only what a reader throws
  */
 export async function inspectTree(
@@ -38,9 +41,27 @@ export async function inspectTree(
   for (const file of files) {
     const notes = new Notes(file.path);
     await notes.guard(() => inspectMember(file, byPath, limits, notes));
-    findings.push(...notes.findings);
+    for (const finding of capFindings(notes.findings, MAX_FINDINGS, file.path)) findings.push(finding);
   }
   return findings;
+}
+
+/**
+ * At most `limit` findings, the gravest first to stay, in their order. The last then counts those left out and has the
+ * level of the gravest of them: no verdict changes.
+ */
+export function capFindings(findings: readonly Finding[], limit: number, path?: string): readonly Finding[] {
+  if (findings.length <= limit) return findings;
+  const ranked = findings
+    .map((finding, at) => ({ finding, at }))
+    .sort((a, b) => SEVERITY[b.finding.level] - SEVERITY[a.finding.level] || a.at - b.at);
+  const kept = ranked.slice(0, limit - 1).sort((a, b) => a.at - b.at);
+  const more: Finding = {
+    code: "more-findings",
+    level: ranked[kept.length]?.finding.level ?? "info",
+    text: `and ${findings.length - kept.length} more`,
+  };
+  return [...kept.map(({ finding }) => finding), path === undefined ? more : { ...more, path }];
 }
 
 async function inspectMember(file: InspectedFile, files: Files, limits: InspectLimits, notes: Notes): Promise<void> {

@@ -16,6 +16,14 @@ interface Pending {
   readonly bytes: Uint8Array;
 }
 
+interface Written {
+  readonly temp: string;
+  readonly path: string;
+}
+
+/** Handles open at one time: many systems give a process 256 of them, some fewer. */
+const OPEN_AT_ONCE = 64;
+
 export class WriteBatch {
   private readonly files: Files;
   private readonly random: Random;
@@ -61,7 +69,9 @@ export class WriteBatch {
     for (const entry of entries) if (!(await this.isThere(entry))) fresh.push(entry);
     await this.writeFresh(fresh);
     // A file that was there already may be another writer's, renamed but not yet durable: its folder counts too.
-    await Promise.all([...folders].map((folder) => this.files.fsyncFolder(folder)));
+    for (const slice of slices([...folders])) {
+      await Promise.all(slice.map((folder) => this.files.fsyncFolder(folder)));
+    }
     this.pending.clear();
   }
 
@@ -72,24 +82,40 @@ export class WriteBatch {
     return found !== undefined && Buffer.compare(found, entry.bytes) === 0;
   }
 
+  /** No file gets its name before all are durable. */
   private async writeFresh(entries: readonly Pending[]): Promise<void> {
-    const temps: { readonly temp: string; readonly file: NewFile; readonly path: string }[] = [];
+    const written: Written[] = [];
+    try {
+      for (const slice of slices(entries)) await this.writeSlice(slice, written);
+      for (const { temp, path } of written) await this.files.rename(temp, path);
+    } catch (error) {
+      // The first error is the one to tell; what was renamed already is complete and stays.
+      await Promise.allSettled(written.map(({ temp }) => this.files.remove(temp)));
+      throw error;
+    }
+  }
+
+  /** Writes, fsyncs and closes; each temporary file is in `written` from the moment that it exists. */
+  private async writeSlice(entries: readonly Pending[], written: Written[]): Promise<void> {
+    const open: NewFile[] = [];
     try {
       for (const { path, bytes } of entries) {
         const temp = tempPath(this.random);
         const file = await this.files.create(temp, 0o444);
         if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
-        temps.push({ temp, file, path });
+        written.push({ temp, path });
+        open.push(file);
         await file.write(bytes);
       }
-      await Promise.all(temps.map(({ file }) => file.fsync()));
-      for (const { file } of temps) await file.close();
-      for (const { temp, path } of temps) await this.files.rename(temp, path);
+      await Promise.all(open.map((file) => file.fsync()));
+      for (const file of open) await file.close();
     } catch (error) {
-      // The first error is the one to tell; what was renamed already is complete and stays.
-      await Promise.allSettled(temps.map(({ file }) => file.close()));
-      await Promise.allSettled(temps.map(({ temp }) => this.files.remove(temp)));
+      await Promise.allSettled(open.map((file) => file.close()));
       throw error;
     }
   }
+}
+
+function* slices<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < items.length; at += OPEN_AT_ONCE) yield items.slice(at, at + OPEN_AT_ONCE);
 }

@@ -5,26 +5,33 @@
  * Layer: repo. Format: docs/format.md, "Acts". Holds invariants 1 and 4. Grants nothing: see promote.ts.
  */
 import { type Digest, parseDigest } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { type Label, type Name, parseLabel } from "../base/names.ts";
 import { evidenceRef, nameRef, signersRef } from "../base/ref-path.ts";
 import { printable } from "../base/text.ts";
 import { formatTime } from "../base/time.ts";
 import { type ByteReader, type Finding, type Inspection, inspect, inspectTree } from "../formats/inspect.ts";
+import { capFindings } from "../formats/tree.ts";
 import { signSshsig } from "../keys/sshsig.ts";
 import { discardBlobs, publishBlobs, readPieces, type StagedBlob, stageBlob } from "../objects/blob-store.ts";
 import { makeEvidence } from "../objects/documents/evidence.ts";
 import { makeList } from "../objects/documents/list.ts";
 import { type Manifest, makeManifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
-import type { Files, OpenFile } from "../objects/files.ts";
+import type { FileStat, Files } from "../objects/files.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { Dossier, readList, readPolicies } from "./dossier.ts";
+import { judge } from "./resolve.ts";
 import type { SourceFile } from "./sources.ts";
 import type { Store } from "./store.ts";
 import { TOOL_VERSION } from "./version.ts";
+
+/** Findings over all files that are told and put on record; evidence could hold ten times as many. */
+const MAX_FINDINGS = 1000;
+/** Blobs that get their names in one go: the folder of each is open for its fsync at the same time. */
+const PUBLISH_AT_ONCE = 64;
 
 export interface AddRequest {
   readonly name: Name;
@@ -40,7 +47,8 @@ export interface AddRequest {
 export interface Added {
   readonly name: Name;
   readonly manifest: Digest;
-  readonly state: "quarantined" | "acquired";
+  /** `trusted`: the name holds just this manifest and is trusted, so nothing was put in quarantine. */
+  readonly state: "quarantined" | "acquired" | "trusted";
   readonly files: Manifest["files"];
   readonly findings: readonly Finding[];
   /** False if the ref already held this manifest. */
@@ -69,11 +77,11 @@ export async function add(store: Store, request: AddRequest): Promise<Added> {
     const batch = store.batch();
     for (const { chunks } of staged) if (chunks !== undefined) batch.addObject(chunks);
     batch.addObject(manifest);
-    await publishBlobs(store.files, staged);
+    await publishAll(store, staged);
     staged.length = 0;
     const family = failed.length === 0 ? "quarantined" : "acquired";
-    const moved = await land(store, request.name, family, manifest, findings, batch);
-    return { name: request.name, manifest: manifest.id, state: family, files: manifest.value.files, findings, moved };
+    const landed = await land(store, request.name, family, manifest, findings, batch);
+    return { name: request.name, manifest: manifest.id, files: manifest.value.files, findings, ...landed };
   } finally {
     await discardBlobs(store.files, staged);
   }
@@ -88,9 +96,7 @@ async function takeIn(store: Store, request: AddRequest, staged: StagedBlob[]): 
       request.onBytes?.(total);
     });
     staged.push(blob);
-    const inspection = await withFile(store.files, blob.temp, (file) =>
-      inspect(source.path, byteReader(file, blob.sizeBytes)),
-    );
+    const inspection = await inspect(source.path, stagedReader(store.files, blob));
     intakes.push({ source, staged: blob, inspection });
   }
   return intakes;
@@ -104,11 +110,7 @@ async function stageSource(store: Store, source: SourceFile, onBytes: (bytes: nu
     const before = await file.stat();
     const blob = await stageBlob(store.files, store.ports.random, counted(readPieces(file), onBytes));
     const after = await file.stat();
-    if (
-      after.mtimeNs !== before.mtimeNs ||
-      after.sizeBytes !== before.sizeBytes ||
-      blob.sizeBytes !== after.sizeBytes
-    ) {
+    if (!isSame(before, after) || blob.sizeBytes !== after.sizeBytes) {
       await discardBlobs(store.files, [blob]);
       throw new CofferError("SOURCE_CHANGED", `${source.path}: the file changed while it was read`);
     }
@@ -116,6 +118,17 @@ async function stageSource(store: Store, source: SourceFile, onBytes: (bytes: nu
   } finally {
     await file.close();
   }
+}
+
+/** A program may set mtime back to what it was, but not ctime. */
+function isSame(before: FileStat, after: FileStat): boolean {
+  return (
+    after.sizeBytes === before.sizeBytes &&
+    after.mtimeNs === before.mtimeNs &&
+    after.ctimeNs === before.ctimeNs &&
+    after.inode === before.inode &&
+    after.device === before.device
+  );
 }
 
 async function* counted(
@@ -128,44 +141,43 @@ async function* counted(
   }
 }
 
-async function withFile<T>(files: Files, path: string, use: (file: OpenFile) => Promise<T>): Promise<T> {
-  const file = await files.open(path);
-  if (file === undefined) throw new CofferError("IO_ERROR", "a temporary file went away while it was in use");
-  try {
-    return await use(file);
-  } finally {
-    await file.close();
-  }
-}
-
-function byteReader(file: OpenFile, sizeBytes: number): ByteReader {
+/** Opens the staged file for each read: a folder of any number of files needs one handle. */
+function stagedReader(files: Files, { temp, sizeBytes }: StagedBlob): ByteReader {
   return {
     sizeBytes,
     async read(position, length) {
-      const buffer = new Uint8Array(length);
-      const read = await file.read(buffer, position);
-      if (read !== length) throw new CofferError("IO_ERROR", `expected ${length} bytes at ${position}, found ${read}`);
-      return buffer;
+      const file = await files.open(temp);
+      if (file === undefined) throw new CofferError("IO_ERROR", "a temporary file went away while it was in use");
+      try {
+        const buffer = new Uint8Array(length);
+        const read = await file.read(buffer, position);
+        if (read !== length)
+          throw new CofferError("IO_ERROR", `expected ${length} bytes at ${position}, found ${read}`);
+        return buffer;
+      } finally {
+        await file.close();
+      }
     },
   };
 }
 
-async function inspectAll(store: Store, intakes: readonly Intake[]): Promise<Finding[]> {
+async function inspectAll(store: Store, intakes: readonly Intake[]): Promise<readonly Finding[]> {
   const single = intakes.flatMap(({ source, inspection }) =>
     inspection.findings.map((finding) => ({ ...finding, path: finding.path ?? source.path })),
   );
-  const open: OpenFile[] = [];
-  try {
-    const files = [];
-    for (const { source, staged, inspection } of intakes) {
-      const file = await store.files.open(staged.temp);
-      if (file === undefined) throw new CofferError("IO_ERROR", "a temporary file went away while it was in use");
-      open.push(file);
-      files.push({ path: source.path, reader: byteReader(file, staged.sizeBytes), inspection });
-    }
-    return [...single, ...(await inspectTree(files))];
-  } finally {
-    for (const file of open) await file.close();
+  const files = intakes.map(({ source, staged, inspection }) => ({
+    path: source.path,
+    reader: stagedReader(store.files, staged),
+    inspection,
+  }));
+  return capFindings([...single, ...(await inspectTree(files))], MAX_FINDINGS);
+}
+
+/** In the order of their names, so that each folder is made durable about once. */
+async function publishAll(store: Store, staged: readonly StagedBlob[]): Promise<void> {
+  const blobs = [...staged].sort((a, b) => (a.sha256 < b.sha256 ? -1 : 1));
+  for (let at = 0; at < blobs.length; at += PUBLISH_AT_ONCE) {
+    await publishBlobs(store.files, blobs.slice(at, at + PUBLISH_AT_ONCE));
   }
 }
 
@@ -195,16 +207,19 @@ function describe(request: AddRequest, intakes: readonly Intake[]): Stored<Manif
 async function land(
   store: Store,
   name: Name,
-  family: Added["state"],
+  family: "quarantined" | "acquired",
   manifest: Stored<Manifest>,
   findings: readonly Finding[],
   batch: WriteBatch,
-): Promise<boolean> {
+): Promise<Pick<Added, "state" | "moved">> {
   const evidence = inspectionEvidence(manifest.id, findings, store.ports.clock());
   const armored = await signSshsig(store.needSigner(), "coffer-evidence", evidence.bytes);
   const ref = nameRef(family, name);
+  let state: Added["state"] = family;
   const committed = await store.commit(async (head) => {
     const moves = [];
+    const standing = family === "quarantined" && (await isTrustedAs(store, head, name, manifest.id));
+    state = standing ? "trusted" : family;
     if (!(await alreadyInspected(store, head, name, manifest.id, evidence.value.result))) {
       const listRef = evidenceRef(manifest.id);
       const before = await readList(store, await head.readRef(listRef), "list of evidence");
@@ -219,14 +234,25 @@ async function land(
         moves.push({ ref: signersRef(evidence.id), to: signers.id });
       }
     }
-    if ((await head.readRef(ref)) !== manifest.id) moves.push({ ref, to: manifest.id });
+    if (state !== "trusted" && (await head.readRef(ref)) !== manifest.id) moves.push({ ref, to: manifest.id });
     if (moves.length === 0) {
       await batch.flush(); // mends a manifest or chunk list that was lost
       return undefined;
     }
     return { moves, batch, note: `add ${name.text}` };
   });
-  return committed !== undefined;
+  return { state, moved: committed !== undefined };
+}
+
+/** What is damaged is not trusted now: it goes into quarantine like anything else, and may be mended by that. */
+async function isTrustedAs(store: Store, head: HeadView, name: Name, manifest: Digest): Promise<boolean> {
+  try {
+    const verdict = await judge(store, head, name);
+    return verdict.trusted && verdict.manifest === manifest;
+  } catch (error) {
+    if (isCofferError(error, "CORRUPT")) return false;
+    throw error;
+  }
 }
 
 /** The same tool version has said the same about the same bytes, and its signature is still good. */

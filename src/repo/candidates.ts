@@ -22,7 +22,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import type { Member } from "../trust/evaluate.ts";
 import type { SignedEvidence } from "../trust/evidence.ts";
 import { ruleFor } from "../trust/roles.ts";
-import type { Verdict } from "../trust/verdict.ts";
+import type { Reason, Verdict } from "../trust/verdict.ts";
 import {
   Dossier,
   newestPolicy,
@@ -121,13 +121,23 @@ export async function propose(store: Store, request: ProposeRequest): Promise<Ca
       throw new CofferError("CANDIDATE_EXISTS", what);
     }
     const heads = await readHeads(store, head, policies, name);
-    const statement = await newStatement(store, head, policies, heads, request, manifest.id);
+    const statement = await newStatement(store, head, policies, heads, request, name, manifest.id);
     const verdict = await judgeCandidate(store, head, policies, name, unsigned(statement, heads));
     refuseBlocked({ name, verdict }, "proposed");
     batch.addObject(statement);
     return { moves: [{ ref: nameRef("proposed", name), to: statement.id }], batch, note: `propose ${name.text}` };
   });
   return needCandidate(store, name);
+}
+
+/** What stands in the way of proposing a manifest under a name, whoever signs; undefined if nothing does. */
+export async function whyNotProposable(store: Store, name: Name, manifest: Digest): Promise<Reason | undefined> {
+  const head = await store.head();
+  const policies = await readPolicies(store, head);
+  const heads = await readHeads(store, head, policies, name);
+  const statement = await newStatement(store, head, policies, heads, {}, name, manifest);
+  const verdict = await judgeCandidate(store, head, policies, name, unsigned(statement, heads));
+  return verdict.reasons.find((reason) => !OPEN.includes(reason.code));
 }
 
 /** A statement that nobody signed yet. */
@@ -141,13 +151,14 @@ async function newStatement(
   head: HeadView,
   policies: Policies,
   heads: readonly Member[],
-  request: ProposeRequest,
+  request: Pick<ProposeRequest, "expiresAt">,
+  name: Name,
   manifest: Digest,
 ): Promise<Stored<Statement>> {
   const evidence = await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence");
   return makeStatement({
     ...afterHeads(policies, heads),
-    ref: nameRef("trusted", request.name),
+    ref: nameRef("trusted", name),
     manifest,
     issuedAt: formatTime(store.ports.clock()),
     ...(request.expiresAt === undefined ? {} : { expiresAt: request.expiresAt }),

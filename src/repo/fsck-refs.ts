@@ -98,8 +98,10 @@ async function checkChain(walk: Walk, ref: RefPath, name: Name): Promise<void> {
   if (expected === undefined || only === undefined) return;
   await wantManifest(walk, only.value.manifest);
   const [reason] = verdict.reasons;
-  if (reason !== undefined && reason.code !== "CORRUPT")
-    found.problem(reason.code, nameRef("trusted", name), reason.text);
+  if (reason === undefined || reason.code === "CORRUPT") return;
+  // Somebody decided that; the name's own people may still revoke it, or promote other bytes.
+  if (reason.code === "REVOKED") found.notes.push(`${name.text} is denied: ${reason.text}`);
+  else found.problem(reason.code, nameRef("trusted", name), reason.text);
 }
 
 async function checkSigned(

@@ -3,10 +3,10 @@
  * Real files for runtimes: `checkout` makes a folder, `path` lays a manifest once and verifies it on each call.
  * Copies, never hard links: a linked file could be edited in place. Layer: repo. Holds invariant 6.
  */
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Digest, short } from "../base/digest.ts";
-import { CofferError, systemCode } from "../base/errors.ts";
+import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { hashFile } from "../objects/blob-store.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
@@ -82,16 +82,24 @@ export async function checkout(store: Store, name: Name, folder: string): Promis
   const building = join(dirname(folder), `.${basename(folder)}.${randomName(store)}`);
   try {
     await lay(store, manifest.value, building);
-    await system("put the folder in its place", async () => {
-      await rm(folder, { recursive: true, force: true });
-      await rename(building, folder);
-    });
+    await takePlace(building, folder);
   } catch (error) {
     await rm(building, { recursive: true, force: true });
     throw error;
   }
   return { folder, verdict, manifest };
 }
+
+/** rename(2) replaces an empty folder in one step, and fails on any other: what came there meanwhile is not ours. */
+async function takePlace(building: string, folder: string): Promise<void> {
+  try {
+    await rename(building, folder);
+  } catch (error) {
+    if (!TAKEN.has(systemCode(error) ?? "")) throw error;
+    throw new CofferError("EXISTS", `${basename(folder)}: something was put there meanwhile`, { cause: error });
+  }
+}
+const TAKEN: ReadonlySet<string> = new Set(["ENOTEMPTY", "EEXIST", "ENOTDIR"]);
 
 function randomName(store: Store): string {
   return Buffer.from(store.ports.random(6)).toString("hex");
@@ -135,28 +143,26 @@ function chooseFile(manifest: Manifest, file: string | undefined): string {
 
 async function layOnce(store: Store, manifest: Stored<Manifest>, home: string, folder: string): Promise<boolean> {
   await system("make the folder of checkouts", () => mkdir(home, { recursive: true }));
-  const there = await exists(folder);
-  if (there && (await isIntact(store, manifest.value, folder))) return false;
+  const there = await kindOf(folder);
+  if (there === "folder" && (await isIntact(store, manifest.value, folder))) return false;
   const building = join(home, `.${short(manifest.id)}.${randomName(store)}`);
   try {
     await lay(store, manifest.value, building);
-    if (there) await rm(folder, { recursive: true, force: true });
-    await rename(building, folder);
+    if (there !== "absent") await rm(folder, { recursive: true, force: true });
+    await takePlace(building, folder);
   } catch (error) {
     await rm(building, { recursive: true, force: true });
-    const first = ["ENOTEMPTY", "EEXIST"].includes(systemCode(error) ?? "");
     // Another process laid the same manifest meanwhile: what it laid is checked like anything else found there.
-    if (!first || !(await isIntact(store, manifest.value, folder))) throw error;
+    if (!isCofferError(error, "EXISTS") || !(await isIntact(store, manifest.value, folder))) throw error;
   }
-  return there;
+  return there !== "absent";
 }
 
-async function exists(folder: string): Promise<boolean> {
+async function kindOf(path: string): Promise<"folder" | "other" | "absent"> {
   try {
-    await readdir(folder);
-    return true;
+    return (await lstat(path)).isDirectory() ? "folder" : "other";
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
+    if (systemCode(error) === "ENOENT") return "absent";
     throw new CofferError("IO_ERROR", `cannot look at the checkout (${systemCode(error)})`, { cause: error });
   }
 }

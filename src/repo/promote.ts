@@ -41,7 +41,7 @@ export async function promote(store: Store, names: readonly Name[]): Promise<Pro
     const policies = await readPolicies(store, head);
     const batch = store.batch();
     const moves: Move[] = [];
-    for (const name of names) {
+    for (const name of new Map(names.map((entry) => [entry.text, entry])).values()) {
       const ready = await needReady(store, head, policies, name);
       done.push(ready);
       moves.push(...(await movesFor(store, head, policies, batch, ready)));

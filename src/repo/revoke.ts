@@ -57,6 +57,10 @@ export interface RevokePlan {
   readonly revokers: readonly string[];
   /** The statement that already revoked the name: nothing is done then. */
   readonly already?: Digest;
+  /** The statement that others signed before: this is what is signed now, with its reason, and no other. */
+  readonly waiting?: Stored<Statement>;
+  /** Manifests of the names that fall: their checkouts go. */
+  readonly fallen: readonly Digest[];
 }
 
 export interface Revoked extends RevokePlan {
@@ -83,18 +87,44 @@ async function plan(store: Store, head: HeadView, policies: Policies, request: R
   const holders = await trustedManifests(store, head);
   const models = await Promise.all(manifests.map((id) => readManifest(store, id)));
   const { blobs, kept } = chooseBlobs(models, holders);
-  const denies = heads.find((entry) => entry.value.state !== "trusted");
-  const revokes = withAlso(models, { manifests, blobs, statements: [] }, request.also);
+  const denies = heads.every((entry) => entry.value.state !== "trusted") ? heads[0] : undefined;
+  const fresh = withAlso(models, { manifests, blobs, statements: [] }, request.also);
+  const waiting = await waitingStatement(store, head, heads, request);
+  const revokes = denies?.value.revokes ?? waiting?.value.revokes ?? fresh;
+  const falling = holdersThatFall(policies, name, revokes, holders);
   return {
     name,
     manifest,
     revokes,
-    falls: namesThatFall(policies, name, revokes, holders),
+    falls: falling.map((holder) => holder.name),
+    fallen: falling.map((holder) => holder.manifest.id),
     kept,
     threshold: revokers.threshold,
     revokers: revokers.principals,
-    ...(denies === undefined || heads.some((entry) => entry.value.state === "trusted") ? {} : { already: denies.id }),
+    ...(denies === undefined ? {} : { already: denies.id }),
+    ...(waiting === undefined ? {} : { waiting }),
   };
+}
+
+/**
+ * The statement that waits for further revokers, if it still follows what stands and the request does not ask for another.
+ * @throws CofferError CANDIDATE_EXISTS - it asks for another content, and `replace` is not given
+ */
+async function waitingStatement(
+  store: Store,
+  head: HeadView,
+  heads: readonly Member[],
+  request: RevokeRequest,
+): Promise<Stored<Statement> | undefined> {
+  const id = await head.readRef(nameRef("revoking", request.name));
+  if (id === undefined || request.replace === true) return undefined;
+  const statement = await readStatement(store, id);
+  const now = heads.map((entry) => entry.id).sort();
+  const { previous, reason } = statement.value;
+  if (previous.length !== now.length || now.some((entry, at) => entry !== previous[at])) return undefined;
+  if (request.also.length === 0 && (request.reason ?? reason) === reason) return statement;
+  const how = "sign it by leaving out --reason and --also, or give --replace";
+  throw new CofferError("CANDIDATE_EXISTS", `revocation ${short(id)} of ${request.name.text} waits; ${how}`);
 }
 
 /** What stands under the name: the heads' manifests, else what waits there. */
@@ -160,7 +190,7 @@ function withAlso(models: readonly Stored<Manifest>[], revokes: Revokes, also: r
 }
 
 /** A revocation reaches the names whose own rule lists enough of the same revokers. */
-function namesThatFall(policies: Policies, name: Name, revokes: Revokes, holders: readonly Holder[]): Name[] {
+function holdersThatFall(policies: Policies, name: Name, revokes: Revokes, holders: readonly Holder[]): Holder[] {
   const policy = newestPolicy(policies);
   const revokers = ruleFor(policy, name)?.revokers;
   const blobs = new Set(revokes.blobs);
@@ -172,17 +202,23 @@ function namesThatFall(policies: Policies, name: Name, revokes: Revokes, holders
       const shared = theirs?.principals.filter((who) => revokers?.principals.includes(who) === true).length ?? 0;
       return hit && theirs !== undefined && shared >= theirs.threshold;
     })
-    .map((holder) => holder.name)
-    .sort((a, b) => (a.text < b.text ? -1 : 1));
+    .sort((a, b) => (a.name.text < b.name.text ? -1 : 1));
 }
 
 /**
  * Signs the revocation; when enough have signed, commits it. A second revoker signs the statement that waits.
  *
- * @throws CofferError NOT_ALLOWED, NO_RULE, NAME_NOT_FOUND, REF_MOVED
+ * @param shown - the plan that the person has read: what is signed is that, or nothing
+ * @throws CofferError NOT_ALLOWED, NO_RULE, NAME_NOT_FOUND, CANDIDATE_EXISTS; REF_MOVED - something else stands now
  */
-export async function revoke(store: Store, request: RevokeRequest, signer: Signer): Promise<Revoked> {
+export async function revoke(
+  store: Store,
+  request: RevokeRequest,
+  signer: Signer,
+  shown?: RevokePlan,
+): Promise<Revoked> {
   const issuedAt = formatTime(store.ports.clock());
+  const read = shown ?? (await planRevoke(store, request));
   let done: Omit<Revoked, "entry"> | undefined;
   let committed = false;
   const entry = await store.commit(async (head) => {
@@ -195,22 +231,16 @@ export async function revoke(store: Store, request: RevokeRequest, signer: Signe
       committed = false;
       return undefined;
     }
+    refuseOther(read, planned);
     const batch = store.batch();
-    const statement = await waitingOrNew(store, head, policies, request, planned, issuedAt);
+    const statement = planned.waiting ?? (await newStatement(store, head, policies, request, planned, issuedAt));
     batch.addObject(statement);
     const armored = await signSshsig(signer, "coffer-statement", statement.bytes);
     await planSignature(store.files, batch, statement, "coffer-statement", { publicKey: signer.publicKey, armored });
     const before = await new Dossier(store, head, policies, request.name).signersOfNew(statement);
     const signers = new Set([...before, signer.publicKey.keyId]);
     const policy = newestPolicy(policies);
-    const { value } = statement;
-    const carried = value.revokes ?? planned.revokes;
-    done = {
-      ...planned,
-      revokes: carried,
-      statement: statement.id,
-      signed: signedBy(policy, revokers.principals, signers),
-    };
+    done = { ...planned, statement: statement.id, signed: signedBy(policy, revokers.principals, signers) };
     committed = meets(policy, revokers, signers);
     const moves = committed
       ? await denyMoves(store, head, policies, batch, request.name, statement, signers)
@@ -218,20 +248,26 @@ export async function revoke(store: Store, request: RevokeRequest, signer: Signe
     return { moves, batch, note: `${committed ? "revoke" : "sign the revocation of"} ${request.name.text}` };
   });
   if (done === undefined) throw new CofferError("INTERNAL", "a revocation without a plan");
-  if (done.already !== undefined) await forgetRevoked(store, done.already);
+  if (done.already !== undefined) await forgetFallen(store, done);
   if (!committed || entry === undefined) return done;
-  await forgetCheckouts(store, done.revokes.manifests);
+  await forgetFallen(store, done);
   return { ...done, entry: entry.number };
 }
 
-/** Removes the checkouts of what `statement` revoked: one that was stopped right after its commit has left them. */
-export async function forgetRevoked(store: Store, statement: Digest): Promise<void> {
-  const { value } = await readStatement(store, statement);
-  await forgetCheckouts(store, value.revokes?.manifests ?? []);
+/** What a person read and said yes to must be what is signed. */
+function refuseOther(shown: RevokePlan, planned: RevokePlan): void {
+  const what = ({ revokes, waiting }: RevokePlan): string =>
+    JSON.stringify([waiting?.id, revokes.manifests, revokes.blobs, revokes.statements]);
+  if (what(shown) === what(planned)) return;
+  throw new CofferError("REF_MOVED", `what stands under ${planned.name.text} is no longer what was shown; look again`);
 }
 
-/** The statement that other revokers signed already, if it still follows what stands; else a new one. */
-async function waitingOrNew(
+/** Removes what was laid in this store of all that falls; also what a revocation left that was stopped after its commit. */
+export async function forgetFallen(store: Store, { revokes, fallen }: RevokePlan): Promise<void> {
+  await forgetCheckouts(store, [...new Set([...revokes.manifests, ...fallen])]);
+}
+
+async function newStatement(
   store: Store,
   head: HeadView,
   policies: Policies,
@@ -240,23 +276,8 @@ async function waitingOrNew(
   issuedAt: Time,
 ): Promise<Stored<Statement>> {
   const heads = await readHeads(store, head, policies, request.name);
-  const after = afterHeads(policies, heads);
-  const waiting = await head.readRef(nameRef("revoking", request.name));
-  if (waiting !== undefined) {
-    const statement = await readStatement(store, waiting);
-    const now = [...after.previous].sort();
-    const follows =
-      statement.value.previous.length === now.length && now.every((id, at) => id === statement.value.previous[at]);
-    const asked =
-      request.also.length > 0 || (request.reason !== undefined && request.reason !== statement.value.reason);
-    if (follows && !asked && request.replace !== true) return statement;
-    if (follows && request.replace !== true) {
-      const how = "sign it by leaving out --reason and --also";
-      throw new CofferError("CANDIDATE_EXISTS", `revocation ${short(waiting)} of ${request.name.text} waits; ${how}`);
-    }
-  }
   return makeStatement({
-    ...after,
+    ...afterHeads(policies, heads),
     ref: nameRef("revoked", request.name),
     manifest: planned.manifest,
     issuedAt,

@@ -6,7 +6,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, systemCode } from "../base/errors.ts";
+import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { POLICY_REF } from "../base/ref-path.ts";
 import type { PublicKey } from "../keys/public-key.ts";
@@ -115,8 +115,13 @@ export class Store {
     await this.head();
     const done = await commit(this.log, this.objects, act, { signer, clock, random, sleep, cache: this.#cache });
     if (done === undefined) return undefined;
-    await this.#remember(done.entry);
     this.warnings.push(...done.late.map((error) => error.message));
+    try {
+      await this.#remember(done.entry);
+    } catch (error) {
+      if (!isCofferError(error)) throw error;
+      this.warnings.push(error.message); // the commit stands all the same
+    }
     return { number: done.entry.facts.number, id: done.entry.id };
   }
 

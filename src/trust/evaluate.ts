@@ -348,7 +348,7 @@ function established(input: EvaluateInput, { head, approval, established }: Judg
 
 function notEstablished(input: EvaluateInput, { ageS }: Judgement): Fact[] {
   const facts: Fact[] = [
-    { id: "revocation-age", text: `what is known about revocations may be ${inDays(ageS)} old` },
+    { id: "revocation-age", text: `revocations made since it was issued (${inDays(ageS)} ago) may not have arrived` },
     { id: "blobs", text: "the blobs are hashed when they are read, not by this answer" },
   ];
   if (!input.memory.known) {

@@ -229,10 +229,14 @@ test("revoke: blobs that another trusted name holds stay, unless they are given;
     "acme/two@main trusted",
   ]);
   const report = await fsck(fixture.store);
-  assert.equal(report.exit, 3);
+  assert.deepEqual([report.exit, report.problems], [0, []]);
+  assert.match(report.notes.join("\n"), /acme\/copy@main is denied: .* was revoked/);
+  fixture.nowS += 400 * 86_400;
+  const later = await fsck(fixture.store);
+  assert.equal(later.exit, 3);
   assert.deepEqual(
-    report.problems.map((problem) => [problem.code, problem.where]),
-    [["REVOKED", "refs/trusted/acme/copy/main"]],
+    later.problems.map((problem) => [problem.code, problem.where]),
+    [["STALE", "refs/trusted/acme/two/main"]],
   );
 });
 

@@ -8,9 +8,9 @@ import { LIMITS } from "../../base/limits.ts";
 import { type Name, parseName } from "../../base/names.ts";
 import { formatTime, parseTime, type Time } from "../../base/time.ts";
 import { add } from "../../repo/add.ts";
-import { approve, approveWith, needCandidate, propose } from "../../repo/candidates.ts";
+import { approve, approveWith, needCandidate, propose, whyNotProposable } from "../../repo/candidates.ts";
 import { onePersonSuffices, openCandidates, type Promoted, promote, promoteAlone } from "../../repo/promote.ts";
-import { forgetRevoked, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
+import { forgetFallen, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
 import { findSources } from "../../repo/sources.ts";
 import type { Store } from "../../repo/store.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
@@ -47,13 +47,16 @@ export async function runAdd(context: Context, patterns: readonly string[], opti
   showLate(context, store);
   for (const { level, path, text, code } of added.findings) if (level !== "info") ui.warn(`${path}: ${text} (${code})`);
   ui.data(added.manifest);
+  const blocked = added.state === "quarantined" ? await whyNotProposable(store, name, added.manifest) : undefined;
   const total = added.files.reduce((sum, file) => sum + file.size, 0);
   const again = added.moved ? "" : ", as before";
   ui.say(
     `${name.text} is ${added.state}${again}: ${counted(added.files.length, "file")}, ${sizeText(total)}, manifest ${short(added.manifest)}`,
   );
-  if (added.state === "quarantined")
+  if (blocked !== undefined) ui.warn(`it cannot be proposed: ${blocked.text} [${blocked.code}]`);
+  else if (added.state === "quarantined")
     ui.next(`coffer ${await actAfterAdd(store, name)}${storeFlag(context)} ${name.text}`);
+  else if (added.state === "trusted") ui.next(`coffer resolve${storeFlag(context)} ${name.text}`);
   else ui.say("it failed inspection and is kept apart: nothing can promote it");
 }
 
@@ -139,7 +142,7 @@ export async function runApprove(context: Context, text: string, options: Approv
     return;
   }
   ui.say(`not yet: ${verdict.reasons.map((reason) => reason.text).join("; ")}`);
-  ui.next(`coffer approve${storeFlag(context)} ${name.text}`);
+  ui.next(`coffer approve${storeFlag(context)} ${name.text} --as ANOTHER`);
 }
 
 /** The bytes to sign and a summary to read, for somebody without access to the store. */
@@ -231,9 +234,11 @@ async function needsAll(store: Store, name: Name): Promise<boolean> {
 
 async function promoteReady(context: Context, store: Store): Promise<Promoted[]> {
   const { ready, waiting } = await openCandidates(store);
-  for (const [name, error] of waiting) context.ui.say(`not ready: ${name.text}: ${error.message} [${error.code}]`);
+  for (const error of waiting.values()) context.ui.say(`not ready: ${error.message} [${error.code}]`);
   if (ready.length > 0) return promote(store, ready);
-  throw new CofferError("NOT_PROPOSED", waiting.size === 0 ? "nothing is proposed" : "no candidate is ready");
+  const [error] = waiting.values();
+  if (error === undefined) throw new CofferError("NOT_PROPOSED", "nothing is proposed");
+  throw new CofferError(error.code, `none of ${counted(waiting.size, "candidate")} is ready`);
 }
 
 export interface RevokeOptions extends PersonOptions {
@@ -256,7 +261,7 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   const store = await open(context);
   const plan = await planRevoke(store, request);
   if (plan.already !== undefined) {
-    await forgetRevoked(store, plan.already);
+    await forgetFallen(store, plan);
     ui.say(`${name.text} is revoked already (statement ${short(plan.already)}); nothing was done`);
     return;
   }
@@ -268,7 +273,7 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   }
   const signer = await signerFor(context, store, options);
   await ui.confirm(`revoke ${name.text}, for ever?`, options.yes === true);
-  const done = await revoke(store, request, signer);
+  const done = await revoke(store, request, signer, plan);
   showLate(context, store);
   if (done.entry === undefined) {
     ui.say(
@@ -288,6 +293,12 @@ function showPlan({ ui }: Context, plan: RevokePlan): void {
   ui.say(
     `revoking ${plan.name.text}: ${counted(plan.revokes.manifests.length, "manifest")}, ${counted(plan.revokes.blobs.length, "blob")} of weights`,
   );
+  if (plan.waiting !== undefined) {
+    const { reason } = plan.waiting.value;
+    ui.say(`  statement ${plan.waiting.id}, which others have signed`);
+    ui.say(`  reason  ${reason ?? "(none given)"}`);
+    for (const blob of plan.revokes.blobs) ui.say(`  revokes blob ${blob}`);
+  }
   for (const line of table(plan.falls.map((name) => ["  falls", name.text]))) ui.say(line);
   for (const { blob, heldBy } of plan.kept) {
     ui.say(`  stays  blob ${blob}, which ${heldBy.text} holds too; to take it as well: --also ${blob}`);
