@@ -39,7 +39,7 @@ export function storeJson(store: Store, entry: { readonly number: number; readon
 }
 
 /** Lines that say what a candidate is, to be read before signing. */
-export function candidateLines({ statement, manifest, verdict, evidence }: Candidate): string[] {
+export function candidateLines({ name, statement, manifest, verdict, evidence }: Candidate): string[] {
   const { value } = statement;
   const end = value.expiresAt === undefined ? "no end" : `until ${value.expiresAt}`;
   const files = manifest.value.files.map(
@@ -47,22 +47,22 @@ export function candidateLines({ statement, manifest, verdict, evidence }: Candi
   );
   const shown = files.length > 40 ? [...files.slice(0, 40), `  … and ${files.length - 40} more files`] : files;
   return [
-    `statement ${statement.id}`,
-    `  makes     ${value.ref}`,
-    `  hold      manifest ${manifest.id}`,
-    `  issued    ${value.issuedAt}, ${end}`,
-    `  after     ${value.previous.length === 0 ? "nothing: the first of this name" : value.previous.map(short).join(", ")}`,
-    ...evidenceLines(evidence),
+    `${name.text} shall be trusted as exactly these files:`,
     ...shown,
+    `  manifest   ${manifest.id}`,
+    `  statement  ${statement.id} (its bytes are what is signed)`,
+    `  issued     ${value.issuedAt}, ${end}`,
+    `  follows    ${value.previous.length === 0 ? "nothing: the first of this name" : value.previous.map(short).join(", ")}`,
+    ...evidenceLines(evidence),
     ...verdict.findings.map((finding) => `  note: ${finding.text}`),
   ];
 }
 
 /** What was found out about the manifest; findings that only describe are left to `show`. */
 function evidenceLines(evidence: Candidate["evidence"]): string[] {
-  if (evidence.length === 0) return ["  evidence  none"];
+  if (evidence.length === 0) return ["  evidence   none"];
   return evidence.flatMap(({ id, value }) => [
-    `  evidence  ${short(id)}: ${value.kind} says ${value.result}, by ${value.tool.name} ${value.tool.version} at ${value.issuedAt}`,
+    `  evidence   ${short(id)}: ${value.kind} says ${value.result}, by ${value.tool.name} ${value.tool.version} at ${value.issuedAt}`,
     ...value.findings
       .filter(({ level }) => level !== "info")
       .map(({ level, path, text }) => `    ${level}: ${path === undefined ? "" : `${path}: `}${text}`),

@@ -3,7 +3,7 @@
  * People's keys on this machine: finding the private key of a principal, asking for its passphrase. Layer: cli.
  * Looked for in --key, then the keys folder, then ~/.ssh/id_ed25519.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
@@ -14,25 +14,19 @@ import { newestPolicy, readPolicies } from "../repo/dossier.ts";
 import { principalName } from "../repo/policy-draft.ts";
 import type { Store } from "../repo/store.ts";
 import { type Context, keysFolder } from "./context.ts";
+import { openSmallFile, readSmallFile } from "./small-file.ts";
 
 export interface PersonOptions {
   readonly as?: string;
   readonly key?: string;
 }
 
-/** A key file's text. @throws CofferError FILE_NOT_FOUND, LIMIT_EXCEEDED, IO_ERROR */
-export function readKeyFile(path: string): string {
-  try {
-    const { size } = statSync(path);
-    if (size > LIMITS.keyFileBytes) throw new CofferError("LIMIT_EXCEEDED", `${basename(path)}: too large for a key`);
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if (isCofferError(error)) throw error;
-    const code = systemCode(error);
-    if (code === "ENOENT")
-      throw new CofferError("FILE_NOT_FOUND", `${basename(path)}: no such key file`, { cause: error });
-    throw new CofferError("IO_ERROR", `${basename(path)}: cannot read the key file (${code})`, { cause: error });
-  }
+function readKeyFile(path: string): string {
+  return keyText(readSmallFile(path, LIMITS.keyFileBytes, "a key"));
+}
+
+function keyText(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("utf8");
 }
 
 /** The public half of a key file: `FILE.pub` beside it, the file itself if that is public, or an open private key. */
@@ -45,14 +39,23 @@ export function publicHalf(path: string): PublicKey {
   return parsePrivateKey(text).publicKey;
 }
 
+/** Names in the keys folder, sorted; none if there is no such folder. @throws CofferError IO_ERROR */
+export function listKeys(context: Context): string[] {
+  try {
+    return readdirSync(keysFolder(context)).sort();
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT") return [];
+    throw new CofferError("IO_ERROR", `cannot list the keys folder (${code})`, { cause: error });
+  }
+}
+
 /** Private key files that this person could mean, in order. */
 function candidates(context: Context, options: PersonOptions): string[] {
   if (options.key !== undefined) return [resolve(context.io.cwd, options.key)];
   const folder = keysFolder(context);
-  const own = existsSync(folder) ? readdirSync(folder).filter((name) => !name.endsWith(".pub")) : [];
-  return [...own.sort().map((name) => join(folder, name)), join(context.io.home, ".ssh", "id_ed25519")].filter(
-    existsSync,
-  );
+  const own = listKeys(context).filter((name) => !name.endsWith(".pub"));
+  return [...own.map((name) => join(folder, name)), join(context.io.home, ".ssh", "id_ed25519")].filter(existsSync);
 }
 
 /**
@@ -94,27 +97,32 @@ function matchesKey(path: string, wanted: ReadonlySet<string>, named: boolean): 
 }
 
 async function unlock(context: Context, path: string): Promise<PrivateKey> {
-  const mode = statSync(path).mode & 0o777;
+  const { bytes, mode } = openSmallFile(path, LIMITS.keyFileBytes, "a private key");
   if ((mode & 0o077) !== 0) {
-    throw new CofferError(
-      "KEY_MODE",
-      `${basename(path)}: expected mode 0600, found ${mode.toString(8).padStart(4, "0")}`,
-    );
+    const found = (mode & 0o777).toString(8).padStart(4, "0");
+    throw new CofferError("KEY_MODE", `${basename(path)}: expected mode 0600, found ${found}`);
   }
-  const text = readKeyFile(path);
+  const text = keyText(bytes);
   if (!text.startsWith("-----BEGIN")) throw new CofferError("KEY_INVALID", `${basename(path)}: expected a private key`);
   if (!isEncrypted(text)) return parsePrivateKey(text);
   return parsePrivateKey(text, await passphrase(context, `passphrase for ${basename(path)}: `));
 }
 
-/** From --passphrase-file, else asked on the terminal. @throws CofferError PASSPHRASE_NEEDED */
+/** The first line of --passphrase-file, without its CR or LF; else asked on the terminal. @throws CofferError PASSPHRASE_NEEDED */
 export async function passphrase(context: Context, question: string): Promise<Uint8Array> {
   const { options, io } = context;
   if (options.passphraseFile !== undefined) {
-    const text = readKeyFile(resolve(io.cwd, options.passphraseFile));
-    return new TextEncoder().encode(text.replace(/\r?\n$/, ""));
+    return firstLine(readSmallFile(resolve(io.cwd, options.passphraseFile), LIMITS.keyFileBytes, "a passphrase"));
   }
   if (!io.terminal)
     throw new CofferError("PASSPHRASE_NEEDED", "the key has a passphrase, and there is no terminal to ask on");
   return new TextEncoder().encode(await io.ask(question, true));
+}
+
+/** Bytes, not text: a passphrase need not be UTF-8. */
+function firstLine(bytes: Uint8Array): Uint8Array {
+  const [CR, LF] = [0x0d, 0x0a];
+  const at = bytes.indexOf(LF);
+  const line = at < 0 ? bytes : bytes.subarray(0, at);
+  return line.at(-1) === CR ? line.subarray(0, -1) : line;
 }

@@ -4,7 +4,7 @@
  * Layer: objects. Format: docs/format.md, "The store on disk". Holds invariants 1 and 7. Writing: write-batch.ts.
  */
 import { type Digest, sha256, short } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Files } from "./files.ts";
 import { objectPath } from "./layout.ts";
@@ -17,10 +17,20 @@ export interface ObjectReader {
   read(id: Digest): Promise<Uint8Array | undefined>;
 }
 
+/** `files.read` for what only this program wrote: nothing over its limit was ever stored, so that is damage. */
+export async function readStored(files: Files, path: string, limitBytes: number): Promise<Uint8Array | undefined> {
+  try {
+    return await files.read(path, limitBytes);
+  } catch (error) {
+    if (!isCofferError(error, "LIMIT_EXCEEDED")) throw error;
+    throw new CofferError("CORRUPT", error.message, { cause: error });
+  }
+}
+
 export function openObjects(files: Files): ObjectReader {
   return {
     async read(id) {
-      const bytes = await files.read(objectPath(id), LIMITS.documentBytes);
+      const bytes = await readStored(files, objectPath(id), LIMITS.documentBytes);
       if (bytes !== undefined && sha256(bytes) !== id) {
         throw new CofferError("CORRUPT", `object ${short(id)}: the bytes are not those of its name`);
       }

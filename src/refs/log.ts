@@ -13,6 +13,7 @@ import type { Random } from "../base/ports.ts";
 import type { PublicKey } from "../keys/public-key.ts";
 import type { Files } from "../objects/files.ts";
 import { tempPath } from "../objects/layout.ts";
+import { readStored } from "../objects/object-store.ts";
 import { type LogEntry, type LogLine, parseEntry, parseEntryLine, storeIdOf } from "./log-entry.ts";
 import { entryExists, entryFolder, entryPath, highestEntry } from "./log-layout.ts";
 import { discard, isSameFile, writeTemp } from "./temp-file.ts";
@@ -53,7 +54,7 @@ async function readEntryFile(files: Files, storeKey: PublicKey, number: number):
 }
 
 function readEntryBytes(files: Files, number: number): Promise<Uint8Array | undefined> {
-  return files.read(entryPath(number), LIMITS.logEntryBytes);
+  return readStored(files, entryPath(number), LIMITS.logEntryBytes);
 }
 
 function corruptUnless<T>(number: number, parse: () => T): T {

@@ -9,7 +9,8 @@ import { LIMITS } from "../base/limits.ts";
 import { printable } from "../base/text.ts";
 import { hashFile } from "../objects/blob-store.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
-import { blobPath } from "../objects/layout.ts";
+import { blobPath, TEMP_FOLDER } from "../objects/layout.ts";
+import { readStored } from "../objects/object-store.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
 import { checkRefs } from "./fsck-refs.ts";
 import type { Store } from "./store.ts";
@@ -81,9 +82,7 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
     checkBlob(store, path, id, wanted.get(id), found),
   );
   await checkMissingBlobs(store, wanted, found);
-  const leftovers = (await store.files.list("local/tmp")) ?? [];
-  if (leftovers.length > 0)
-    found.notes.push(`${leftovers.length} temporary files in local/tmp, left by an interrupted act`);
+  await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
   return { ...found, checked, exit: exitOf(found.problems) };
 }
 
@@ -93,6 +92,16 @@ function exitOf(problems: readonly Problem[]): number {
   return problems.every((problem) => DENIALS.has(ERRORS[problem.code].exit)) ? EXIT.notTrusted : EXIT.corrupt;
 }
 const DENIALS: ReadonlySet<number> = new Set([EXIT.notTrusted, EXIT.conflict]);
+
+/** Without local/tmp nothing can be written; a copy that leaves out empty folders has none. */
+async function checkTemp(store: Store, found: Findings): Promise<void> {
+  const leftovers = await store.files.list(TEMP_FOLDER);
+  if (store.mendedTemp) found.notes.push(`${TEMP_FOLDER} was missing and was made again: was the store copied?`);
+  if (leftovers === undefined)
+    found.notes.push(`${TEMP_FOLDER} is missing; it is made again when an account that can write opens the store`);
+  else if (leftovers.length > 0)
+    found.notes.push(`${leftovers.length} temporary files in ${TEMP_FOLDER}, left by an interrupted act`);
+}
 
 async function checkAllViews(store: Store, found: Findings): Promise<void> {
   const head = await store.head();
@@ -132,7 +141,7 @@ async function checkFolders(
 }
 
 async function checkObject(store: Store, path: string, id: Digest, found: Findings): Promise<void> {
-  const bytes = await store.files.read(path, LIMITS.documentBytes);
+  const bytes = await readStored(store.files, path, LIMITS.documentBytes);
   if (bytes === undefined) return; // gone since the folder was listed
   const actual = sha256(bytes);
   if (actual !== id) found.problem("CORRUPT", path, `its bytes are those of ${short(actual)}`);

@@ -23,7 +23,7 @@ import type { Ports, StoreLocation } from "./ports.ts";
 import { writeStoreKey } from "./secrets.ts";
 import { openFolder, secretsFolder, stateFolder } from "./store.ts";
 import { encodeStoreFile, STORE_FILE } from "./store-file.ts";
-import { system } from "./system.ts";
+import { makeFolders, system } from "./system.ts";
 
 export interface Initialised {
   readonly storeId: Digest;
@@ -39,7 +39,7 @@ export async function init(location: StoreLocation, policy: Stored<Policy>, port
   await refuseTaken(location.root);
   const parent = dirname(location.root);
   const building = join(parent, `.${basename(location.root)}.init-${hex(ports.random(6))}`);
-  await system("make a folder beside the new store", () => mkdir(parent, { recursive: true }));
+  await system("make a folder beside the new store", () => makeFolders(parent));
   await system("make a folder beside the new store", () => mkdir(building, { mode: 0o755 }));
   try {
     const done = await build(ports.openFolder(building), location, policy, ports);
@@ -89,7 +89,7 @@ async function build(
   ports: Ports,
 ): Promise<Initialised> {
   const { clock, random, sleep } = ports;
-  await makeFolders(files);
+  await makeStoreFolders(files);
   await checkFileSystem(files);
   const key = generatePrivateKey(random, "coffer store key");
   await writeFile(files, STORE_FILE, encodeStoreFile(key.publicKey));
@@ -114,7 +114,7 @@ async function build(
 }
 
 /** Folders for every first byte of a digest, so that later writes need no fsync of a parent. */
-async function makeFolders(files: Files): Promise<void> {
+async function makeStoreFolders(files: Files): Promise<void> {
   for (const folder of ["local", TEMP_FOLDER, "refs"]) await files.makeFolder(folder);
   for (const folder of ["objects", "signatures", "blobs"]) {
     await files.makeFolder(folder);

@@ -12,6 +12,7 @@ import {
   required,
 } from "../objects/documents/schema.ts";
 import type { Files } from "../objects/files.ts";
+import { readStored } from "../objects/object-store.ts";
 
 export const STORE_FILE = "coffer.json";
 const LIMIT_BYTES = 64 * 1024;
@@ -28,7 +29,7 @@ export function encodeStoreFile(storeKey: PublicKey): Uint8Array {
 
 /** @throws CofferError STORE_NOT_FOUND, CORRUPT, UNSUPPORTED (a capability or version that is not known) */
 export async function readStoreFile(files: Files): Promise<PublicKey> {
-  const bytes = await files.read(STORE_FILE, LIMIT_BYTES);
+  const bytes = await readStored(files, STORE_FILE, LIMIT_BYTES);
   if (bytes === undefined) throw new CofferError("STORE_NOT_FOUND", `expected ${STORE_FILE} in the folder, found none`);
   let value: ReturnType<typeof schema>;
   try {

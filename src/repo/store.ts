@@ -3,7 +3,6 @@
  * An open store: its log, objects, key and this machine's memory of it. Every act starts from here.
  * Layer: repo. Format: docs/format.md, "The store on disk". Holds invariants 4 and 7. Holds no descriptors: nothing to close.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
@@ -13,6 +12,7 @@ import type { PublicKey } from "../keys/public-key.ts";
 import type { Signer } from "../keys/signer.ts";
 import { parseList } from "../objects/documents/list.ts";
 import type { Files } from "../objects/files.ts";
+import { ensureFolders, TEMP_FOLDER } from "../objects/layout.ts";
 import { type ObjectReader, openObjects, readObject } from "../objects/object-store.ts";
 import { WriteBatch } from "../objects/write-batch.ts";
 import { type HeadView, viewOf } from "../refs/head-view.ts";
@@ -24,6 +24,7 @@ import { type Act, commit } from "../refs/transaction.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { readStoreKey } from "./secrets.ts";
 import { readStoreFile } from "./store-file.ts";
+import { makeFolders } from "./system.ts";
 
 /** The floor is moved in steps: not a write for every statement that is read. */
 const FLOOR_STEP_S = 3600;
@@ -45,6 +46,8 @@ export class Store {
   readonly ports: Ports;
   /** What went wrong after a commit that stands: a view, the hint. For people. */
   readonly warnings: string[] = [];
+  /** True if local/tmp was missing and was made again when the store was opened. */
+  readonly mendedTemp: boolean;
   readonly #signer: Signer | undefined;
   readonly #memory: Memory | undefined;
   readonly #cache = new NodeCache();
@@ -62,6 +65,7 @@ export class Store {
     signer: Signer | undefined;
     memory: Memory | undefined;
     seen: Seen;
+    mendedTemp: boolean;
   }) {
     this.root = parts.root;
     this.files = parts.files;
@@ -70,6 +74,7 @@ export class Store {
     this.storeKey = parts.log.storeKey;
     this.pin = parts.pin;
     this.ports = parts.ports;
+    this.mendedTemp = parts.mendedTemp;
     this.#signer = parts.signer;
     this.#memory = parts.memory;
     this.#seen = parts.seen;
@@ -148,7 +153,7 @@ export class Store {
 export async function openFolder(ports: Ports, path: string, mode?: number): Promise<Files> {
   if (mode !== undefined) {
     try {
-      await mkdir(path, { recursive: true, mode });
+      await makeFolders(path, mode);
     } catch (error) {
       throw new CofferError("STATE_UNWRITABLE", `cannot make the state folder (${systemCode(error)})`, {
         cause: error,
@@ -182,9 +187,27 @@ export async function openStore(location: StoreLocation, ports: Ports): Promise<
     ? openMemory(await openFolder(ports, stateFolder(location, log.storeId), 0o700))
     : undefined;
   const seen = (await memory?.readMemory()) ?? {};
-  const store = new Store({ root: location.root, files, objects, log, pin, ports, signer, memory, seen });
+  const mendedTemp = signer !== undefined && (await mendTemp(files));
+  const store = new Store({ root: location.root, files, objects, log, pin, ports, signer, memory, seen, mendedTemp });
   if (seen.head !== undefined) await log.extendsFrom(seen.head, await log.findHead());
   return store;
+}
+
+/**
+ * A copy of a store may have lost its empty folders, and every write starts in local/tmp.
+ * Should it fail, the store opens all the same: it can still be read, and the first write tells what is wrong.
+ *
+ * @returns true if it was missing and is there now
+ */
+async function mendTemp(files: Files): Promise<boolean> {
+  try {
+    if ((await files.stat(TEMP_FOLDER)) !== undefined) return false;
+    await ensureFolders(files, [TEMP_FOLDER]);
+    return true;
+  } catch (error) {
+    if (isCofferError(error, "IO_ERROR", "NO_SPACE", "CORRUPT")) return false;
+    throw error;
+  }
 }
 
 /** The empty tree need not lie on disk to be known. */

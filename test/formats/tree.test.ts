@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makeTinyHfFiles } from "../../scripts/fixtures/tiny-hf-folder.mjs";
 import { inspect, inspectTree } from "../../src/formats/inspect.ts";
+import { capFindings } from "../../src/formats/tree.ts";
 import { memoryReader } from "./memory-reader.ts";
 
 const SHARD_1 = "model-00001-of-00002.safetensors";
@@ -149,4 +150,24 @@ test("tree: an error of a reader passes through", async () => {
   const inspection = { format: "json", ok: true, findings: [] };
   const reader = { sizeBytes: 10, read: () => Promise.reject(new Error("EIO")) };
   await assert.rejects(inspectTree([{ path: "config.json", reader, inspection }]), /EIO/);
+});
+
+test("tree: an index of 200,000 missing shards gives a short report that still fails", async () => {
+  const map = Object.fromEntries(Array.from({ length: 200_000 }, (_, at) => [`t${at}`, `s${at}.safetensors`]));
+  const bytes = Buffer.from(JSON.stringify({ weight_map: map }));
+  const reader = memoryReader(bytes);
+  const findings = await inspectTree([{ path: INDEX, reader, inspection: await inspect(INDEX, reader) }]);
+  assert.equal(findings.length, 64);
+  assert.deepEqual(findings[62]?.code, "index-shard-missing");
+  assert.deepEqual(findings[63], { code: "more-findings", level: "fail", path: INDEX, text: "and 199937 more" });
+});
+
+test("tree: a cap leaves out the mildest, keeps the order, and never changes the verdict", () => {
+  const finding = (level: "info" | "warn" | "fail", at: number) => ({ code: `c${at}`, level, text: "x" });
+  const of = (...levels: ("info" | "warn" | "fail")[]) =>
+    capFindings(levels.map(finding), 3).map(({ code, level, text }) => `${level} ${code} ${text}`);
+  assert.deepEqual(of("info", "fail", "warn"), ["info c0 x", "fail c1 x", "warn c2 x"]);
+  assert.deepEqual(of("info", "warn", "info", "fail"), ["warn c1 x", "fail c3 x", "info more-findings and 2 more"]);
+  assert.deepEqual(of("warn", "fail", "warn", "info"), ["warn c0 x", "fail c1 x", "warn more-findings and 2 more"]);
+  assert.deepEqual(of("fail", "fail", "fail", "fail"), ["fail c0 x", "fail c1 x", "fail more-findings and 2 more"]);
 });

@@ -6,6 +6,7 @@ import { isCofferError } from "../../src/base/errors.ts";
 import { generatePrivateKey } from "../../src/keys/private-key.ts";
 import { nodeSigner } from "../../src/keys/signer.ts";
 import { signSshsig } from "../../src/keys/sshsig.ts";
+import type { Files, NewFile } from "../../src/objects/files.ts";
 import { objectPath, signaturePath } from "../../src/objects/layout.ts";
 import { openObjects, readObject } from "../../src/objects/object-store.ts";
 import { planSignature, signersOf } from "../../src/objects/signatures.ts";
@@ -147,4 +148,91 @@ test("signatures: only good ones count, junk is replaced, of two good ones the s
   );
   files.plant(signaturePath(signed.id, b.publicKey.keyId), new Uint8Array(5000));
   assert.deepEqual(await signersOf(files, signed, "coffer-statement", keys), new Set([a.publicKey.keyId]));
+});
+
+/** Tells of what is open at the same time, and of the order of calls. */
+class Watched {
+  open = 0;
+  mostOpen = 0;
+  readonly calls: string[] = [];
+  readonly files: Files;
+
+  constructor(files: Files) {
+    this.files = new Proxy(files, {
+      get: (target, name) => {
+        if (name === "create") return (path: string, mode: number) => this.create(target, path, mode);
+        if (name === "fsyncFolder") return (path: string) => this.during(() => target.fsyncFolder(path));
+        if (name === "rename") this.calls.push("rename");
+        const member: unknown = Reflect.get(target, name, target);
+        return typeof member === "function" ? member.bind(target) : member;
+      },
+    });
+  }
+
+  private async create(files: Files, path: string, mode: number): Promise<NewFile | undefined> {
+    const file = await files.create(path, mode);
+    if (file === undefined) return undefined;
+    this.enter();
+    let closed = false;
+    return {
+      read: (buffer, position) => file.read(buffer, position),
+      stat: () => file.stat(),
+      write: (bytes) => file.write(bytes),
+      fsync: () => {
+        this.calls.push("fsync");
+        return file.fsync();
+      },
+      close: () => {
+        if (!closed) this.open -= 1;
+        closed = true;
+        return file.close();
+      },
+    };
+  }
+
+  private async during(act: () => Promise<void>): Promise<void> {
+    this.enter();
+    await act();
+    this.open -= 1;
+  }
+
+  private enter(): void {
+    this.open += 1;
+    this.mostOpen = Math.max(this.mostOpen, this.open);
+  }
+}
+
+test("a batch of any size holds at most 64 handles, and gives no name before all is durable", async () => {
+  const files = await disk();
+  const watched = new Watched(files);
+  const batch = new WriteBatch(watched.files, random);
+  const objects = Array.from({ length: 600 }, (_, at) => object(`object ${at}`));
+  for (const entry of objects) batch.addObject(entry);
+  await batch.flush();
+  assert.deepEqual([watched.mostOpen, watched.open], [64, 0]);
+  assert.equal(watched.calls.lastIndexOf("fsync"), objects.length - 1);
+  assert.equal(watched.calls.indexOf("rename"), objects.length);
+  const after = files.crash("all-lost");
+  for (const { id, bytes } of objects) assert.deepEqual(await openObjects(after).read(id), bytes);
+});
+
+test("a fault in a later slice leaves no temporary file of an earlier one", async () => {
+  const files = await disk();
+  const batch = new WriteBatch(files, random);
+  for (let at = 0; at < 130; at += 1) batch.addObject(object(`late ${at}`));
+  await assert.rejects(
+    async () => {
+      let created = 0;
+      const create = files.create.bind(files);
+      files.create = async (path, mode) => {
+        created += 1;
+        if (created === 100) files.fault = { at: files.calls + 1, kind: "fail", code: "ENOSPC" };
+        return create(path, mode);
+      };
+      await batch.flush();
+    },
+    (error) => isCofferError(error, "NO_SPACE"),
+  );
+  files.fault = undefined;
+  assert.deepEqual(await files.list("local/tmp"), []);
 });

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Acts through the repo layer on a real store: what they refuse, what they leave behind, who may. */
 import assert from "node:assert/strict";
-import { appendFileSync, existsSync, readdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makePickle } from "../../scripts/fixtures/tiny-pickle.mjs";
 import { type ErrorCode, isCofferError } from "../../src/base/errors.ts";
 import { parseManifestPath, parseName } from "../../src/base/names.ts";
-import type { Files } from "../../src/objects/files.ts";
+import type { Files, OpenFile } from "../../src/objects/files.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { add } from "../../src/repo/add.ts";
 import { approve, propose } from "../../src/repo/candidates.ts";
@@ -269,4 +269,115 @@ test("path: laid once, verified on each call, mended when altered, gone with the
   await fixture.revoke("acme/tiny");
   await refused(pathOf(fixture.store, name, "model.safetensors"), "REVOKED");
   assert.equal(existsSync(laid.path), false);
+});
+
+test("add --keep: an index of 200,000 missing shards is kept with a short report", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const map = Object.fromEntries(Array.from({ length: 200_000 }, (_, at) => [`t${at}`, `s${at}.safetensors`]));
+  const index = "model.safetensors.index.json";
+  writeFileSync(join(fixture.folder, index), JSON.stringify({ weight_map: map }));
+  const files = [{ path: parseManifestPath(index), folder: fixture.folder, file: index }];
+  await refused(add(fixture.store, { name: parseName("acme/bad"), files, keep: false }), "ADMISSION_REFUSED");
+  const added = await add(fixture.store, { name: parseName("acme/bad"), files, keep: true });
+  assert.deepEqual([added.state, added.findings.length], ["acquired", 64]);
+  assert.equal((await fsck(fixture.store)).exit, 0);
+});
+
+test("add --keep: many files that fail are one report within the bounds of evidence", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  writeFileSync(join(fixture.folder, "run.py"), "import os");
+  const files = Array.from({ length: 1100 }, (_, at) => {
+    return { path: parseManifestPath(`sub-${at}/run.py`), folder: fixture.folder, file: "run.py" };
+  });
+  const added = await add(fixture.store, { name: parseName("acme/bad"), files, keep: true });
+  assert.deepEqual([added.state, added.findings.length], ["acquired", 1000]);
+  assert.deepEqual(added.findings.at(-1), { code: "more-findings", level: "fail", text: "and 101 more" });
+});
+
+/** The port on a folder, with `handle` around each file that it opens and `folder` around each fsync of a folder. */
+function wrapped(
+  path: string,
+  handle: <T extends OpenFile>(file: T | undefined) => T | undefined,
+  folder: (act: () => Promise<void>) => Promise<void>,
+): Files {
+  return new Proxy<Files>(openRealFiles(path), {
+    get(target, name) {
+      if (name === "open") return async (file: string) => handle(await target.open(file));
+      if (name === "create") return async (file: string, mode: number) => handle(await target.create(file, mode));
+      if (name === "fsyncFolder") return (file: string) => folder(() => target.fsyncFolder(file));
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === "function" ? member.bind(target) : member;
+    },
+  });
+}
+
+test("add: any number of files needs few handles at the same time", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const live = new Set<object>();
+  let most = 0;
+  const enter = (what: object): void => {
+    live.add(what);
+    most = Math.max(most, live.size);
+  };
+  const openFolder = (path: string): Files =>
+    wrapped(
+      path,
+      (file) => {
+        if (file === undefined) return undefined;
+        enter(file);
+        const close = file.close.bind(file);
+        file.close = () => {
+          live.delete(file);
+          return close();
+        };
+        return file;
+      },
+      async (act) => {
+        enter(act);
+        await act();
+        live.delete(act);
+      },
+    );
+  const store = await openStore(fixture.location, { ...fixture.ports, openFolder });
+  const files = Array.from({ length: 201 }, (_, at) => {
+    writeFileSync(join(fixture.folder, `n${at}.json`), `{"n":${at}}`);
+    return { path: parseManifestPath(`n${at}.json`), folder: fixture.folder, file: `n${at}.json` };
+  });
+  await add(store, { name: parseName("acme/many"), files, keep: false });
+  assert.ok(most <= 66, `${most} at the same time`);
+  assert.equal(live.size, 0);
+  assert.equal((await fsck(fixture.store)).exit, 0);
+});
+
+test("add: a source that changes under its old size and time is refused", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const source = join(fixture.folder, "model.safetensors");
+  writeFileSync(source, makeSafetensors(5_000_000, 1));
+  const { atime, mtime } = statSync(source);
+  utimesSync(source, atime, mtime); // what cannot be told apart later: whole milliseconds
+  let change = (): void => {
+    writeFileSync(source, makeSafetensors(5_000_000, 2));
+    utimesSync(source, atime, mtime);
+    change = () => undefined;
+  };
+  const openFolder = (path: string): Files =>
+    wrapped(
+      path,
+      (file) => {
+        if (file === undefined || path !== fixture.folder) return file;
+        const read = file.read.bind(file);
+        file.read = async (buffer, position) => {
+          const length = await read(buffer, position);
+          change();
+          return length;
+        };
+        return file;
+      },
+      (act) => act(),
+    );
+  const store = await openStore(fixture.location, { ...fixture.ports, openFolder });
+  const before = everyFile(fixture);
+  const files = [{ path: parseManifestPath("model.safetensors"), folder: fixture.folder, file: "model.safetensors" }];
+  await refused(add(store, { name: parseName("acme/moving"), files, keep: false }), "SOURCE_CHANGED");
+  assert.deepEqual(everyFile(fixture), before);
 });

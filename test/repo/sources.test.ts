@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
@@ -129,4 +129,93 @@ test("a Hugging Face cache folder is followed into its own blobs, and nowhere el
   await refused("PATH_INVALID", cache);
   rmSync(join(root, cache, "refs"), { recursive: true });
   await refused("FILE_NOT_FOUND", cache);
+});
+
+/** A cache of one snapshot with one link into its blobs. @returns its path */
+function makeCache(name: string): string {
+  const cache = `hub/models--acme--${name}`;
+  put(`${cache}/blobs/aaaa`, "weights");
+  mkdirSync(join(root, cache, "snapshots/rev1"), { recursive: true });
+  symlinkSync("../../blobs/aaaa", join(root, cache, "snapshots/rev1/model.safetensors"));
+  return cache;
+}
+
+test("a cache whose own folders are links is refused", async () => {
+  put("secret/config.json");
+  put("secret/aaaa");
+  const snapshot = makeCache("snapshot");
+  rmSync(join(root, snapshot, "snapshots/rev1"), { recursive: true });
+  symlinkSync(join(root, "secret"), join(root, snapshot, "snapshots/rev1"));
+  await refused("PATH_INVALID", snapshot);
+
+  const blobs = makeCache("blobs");
+  rmSync(join(root, blobs, "blobs"), { recursive: true });
+  symlinkSync(join(root, "secret"), join(root, blobs, "blobs"));
+  await refused("PATH_INVALID", blobs);
+  await refused("PATH_INVALID", `${blobs}/snapshots/rev1/model.safetensors`);
+
+  const snapshots = makeCache("snapshots");
+  mkdirSync(join(root, "elsewhere/rev1"), { recursive: true });
+  symlinkSync(join(root, snapshots, "blobs/aaaa"), join(root, "elsewhere/rev1/model.safetensors"));
+  rmSync(join(root, snapshots, "snapshots"), { recursive: true });
+  symlinkSync(join(root, "elsewhere"), join(root, snapshots, "snapshots"));
+  await refused("PATH_INVALID", snapshots);
+  await refused("PATH_INVALID", `${snapshots}/snapshots/rev1/model.safetensors`);
+
+  symlinkSync(join(root, makeCache("real")), join(root, "hub/models--acme--alias"));
+  await refused("PATH_INVALID", "hub/models--acme--alias");
+  await refused("PATH_INVALID", "hub/models--acme--alias/snapshots/rev1/model.safetensors");
+  assert.equal((await paths("hub/models--acme--real")).length, 1);
+});
+
+test("a link of a cache leads to a regular file, or the message says what is wrong", async () => {
+  const cut = makeCache("cut");
+  rmSync(join(root, cut, "blobs/aaaa"));
+  await assert.rejects(findSources([cut], root), (error) => {
+    return isCofferError(error, "FILE_NOT_FOUND") && /download is incomplete/.test(error.message);
+  });
+  await refused("FILE_NOT_FOUND", `${cut}/snapshots/rev1/model.safetensors`);
+  mkdirSync(join(root, cut, "blobs/aaaa"));
+  await refused("PATH_INVALID", cut);
+  await refused("PATH_INVALID", `${cut}/snapshots/rev1/model.safetensors`);
+  rmSync(join(root, cut, "blobs/aaaa"), { recursive: true });
+  symlinkSync("aaaa", join(root, cut, "blobs/aaaa"));
+  await refused("PATH_INVALID", cut);
+});
+
+test("a pattern that stands for too many is refused at once", { timeout: 20_000 }, async () => {
+  const started = performance.now();
+  await refused("USAGE", "{1..99999999}");
+  await refused("USAGE", "{1..Infinity}");
+  await refused("USAGE", "{99999999..0x1}/x");
+  await refused("USAGE", "{\u0001..\uffff}");
+  await refused("USAGE", "{1..1000}{1..1000}{1..1000}");
+  await refused("USAGE", "{a,b}".repeat(22));
+  await refused("USAGE", `${"{a,".repeat(200)}b${"}".repeat(200)}`);
+  await refused("USAGE", `*${"x".repeat(1000)}`);
+  await refused("FILE_NOT_FOUND", "{a,b}".repeat(10));
+  await refused("FILE_NOT_FOUND", "{1..1000}");
+  assert.ok(performance.now() - started < 5000);
+  assert.deepEqual(await paths("many/{a-{1..2},b}.{gguf,txt}"), [
+    "a-1.gguf <- many/a-1.gguf",
+    "a-2.gguf <- many/a-2.gguf",
+    "b.txt <- many/b.txt",
+  ]);
+  assert.deepEqual(await paths("many/deep/../{b,c}.txt"), ["b.txt <- many/b.txt"]);
+});
+
+test("a folder that may not be read is told as that", async () => {
+  put("closed/open/a.txt");
+  put("closed/shut/b.txt");
+  chmodSync(join(root, "closed/shut"), 0);
+  chmodSync(root, 0o755);
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(65534);
+  try {
+    await refused("IO_ERROR", "closed");
+    await refused("IO_ERROR", "closed/**/*.txt");
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    chmodSync(join(root, "closed/shut"), 0o755);
+  }
 });

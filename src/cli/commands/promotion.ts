@@ -160,7 +160,9 @@ async function writeForSigning(
   try {
     mkdirSync(target, { recursive: true });
     writeFileSync(statement, candidate.statement.bytes, { flag: "wx" });
-    writeFileSync(summary, `${candidateLines(candidate).join("\n")}\n`, { flag: "wx" });
+    const how = `To agree, sign the exact bytes of ${base}.statement and send the .sig back:\n`;
+    const command = `  ssh-keygen -Y sign -n coffer-statement -f KEY ${base}.statement\n`;
+    writeFileSync(summary, `${candidateLines(candidate).join("\n")}\n\n${how}${command}`, { flag: "wx" });
   } catch (error) {
     throw new CofferError("IO_ERROR", `cannot write into ${basename(target)} (${systemCode(error)})`, { cause: error });
   }

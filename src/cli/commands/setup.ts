@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `init`, `key`, `policy`: making a store and looking at who may do what. Layer: cli. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { short } from "../../base/digest.ts";
-import { CofferError, isCofferError, systemCode } from "../../base/errors.ts";
+import { CofferError, systemCode } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { encodePrivateKey, generatePrivateKey } from "../../keys/private-key.ts";
 import { fingerprint } from "../../keys/public-key.ts";
 import { newestPolicy, readPolicies } from "../../repo/dossier.ts";
 import { init } from "../../repo/init.ts";
 import { policyFromFile, policyWarnings, principalName, type TeamMember, teamPolicy } from "../../repo/policy-draft.ts";
+import { makeFolders, system } from "../../repo/system.ts";
 import { type Context, keysFolder, locate, open, quoteArgument } from "../context.ts";
 import { SCHEMA_VERSION, table } from "../format.ts";
-import { passphrase, publicHalf } from "../people.ts";
+import { listKeys, passphrase, publicHalf } from "../people.ts";
+import { readSmallFile } from "../small-file.ts";
 
 export interface InitOptions {
   readonly me?: string;
@@ -49,17 +51,7 @@ function draftPolicy(context: Context, options: InitOptions) {
 }
 
 function readPolicyFile({ io }: Context, path: string): Uint8Array {
-  const file = resolve(io.cwd, path);
-  try {
-    const { size } = statSync(file);
-    if (size > LIMITS.policyBytes) throw new CofferError("LIMIT_EXCEEDED", `${basename(path)}: too large for a policy`);
-    return readFileSync(file);
-  } catch (error) {
-    if (isCofferError(error)) throw error;
-    throw new CofferError("FILE_NOT_FOUND", `${basename(path)}: cannot read it (${systemCode(error)})`, {
-      cause: error,
-    });
-  }
+  return readSmallFile(resolve(io.cwd, path), LIMITS.policyBytes, "a policy");
 }
 
 function wholeNumber(text: string): number {
@@ -109,7 +101,7 @@ export async function runKeyNew(context: Context, name: string, options: KeyNewO
     throw new CofferError("EXISTS", `${basename(path)}: there is a key already`);
   const secret = options.passphrase ? await newPassphrase(context) : undefined;
   const key = generatePrivateKey(io.ports.random, name);
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  await system("make the folder for the key", () => makeFolders(dirname(path), 0o700));
   writeNew(path, 0o600, encodePrivateKey(key, io.ports.random, secret));
   writeNew(`${path}.pub`, 0o644, `${key.publicKey.text} ${name}\n`);
   ui.data(`${path}.pub`);
@@ -149,10 +141,9 @@ function writeNew(path: string, mode: number, text: string): void {
 }
 
 export async function runKeyList(context: Context): Promise<void> {
-  const { readdirSync } = await import("node:fs");
   const folder = keysFolder(context);
-  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".pub")) : [];
-  const rows = names.sort().map((name) => {
+  const names = listKeys(context).filter((name) => name.endsWith(".pub"));
+  const rows = names.map((name) => {
     const key = publicHalf(join(folder, name));
     return [name.slice(0, -4), fingerprint(key), key.keyId];
   });
