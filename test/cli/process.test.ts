@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The built command as a process: what a lost reader or a full disk for its output changes, and what not. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
-import { builtCli, runCli } from "../support/cli-process.ts";
+import { builtCli } from "../support/cli-process.ts";
 
 const home = mkdtempSync(join(tmpdir(), "coffer-process-"));
-const where = { home, cwd: home };
+const env = { PATH: process.env["PATH"] ?? "", HOME: home };
 const store = ["--store", "my.coffer"];
 after(() => rmSync(home, { recursive: true, force: true }));
 
-async function ok(...args: string[]): Promise<string> {
-  const { status, stdout, stderr } = await runCli(args, where);
+function ok(...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [builtCli(), ...args], {
+    cwd: home,
+    env,
+    encoding: "utf8",
+  });
   assert.equal(status, 0, stderr);
   return stdout;
 }
@@ -23,39 +27,36 @@ async function ok(...args: string[]): Promise<string> {
 /** Runs a shell line in which `coffer` is the built command. */
 function shell(line: string): { readonly status: number | null; readonly stderr: string } {
   const script = `coffer() { "${process.execPath}" "${builtCli()}" "$@"; }; ${line}`;
-  const env = { PATH: process.env["PATH"] ?? "", HOME: home };
   const { status, stderr } = spawnSync("bash", ["-c", script], { cwd: home, env, encoding: "utf8" });
   return { status, stderr };
 }
 
-before(async () => {
+before(() => {
   writeFileSync(join(home, "tiny.gguf"), makeTinyGguf({ seed: 1 }));
-  await ok("key", "new", "alice", "--no-passphrase");
-  await ok("init", "my.coffer", "--me", "alice");
-  await ok("add", "tiny.gguf", "--name", "acme/tiny", ...store);
+  ok("key", "new", "alice", "--no-passphrase");
+  ok("init", "my.coffer", "--me", "alice");
+  ok("add", "tiny.gguf", "--name", "acme/tiny", ...store);
 });
 
-test("--version is that of package.json", async () => {
-  const { version } = JSON.parse(
-    execFileSync("cat", [new URL("../../package.json", import.meta.url).pathname], { encoding: "utf8" }),
-  );
-  assert.equal((await ok("--version")).trim(), version);
+test("--version is that of package.json", () => {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  assert.equal(ok("--version").trim(), version);
 });
 
 test("an output that cannot be written ends with 10 and says so; what was done stands", {
   skip: existsSync("/dev/full") ? false : "needs /dev/full",
-}, async () => {
+}, () => {
   const { status, stderr } = shell("coffer promote acme/tiny --store my.coffer >/dev/full");
   assert.equal(status, 10);
   assert.match(stderr, /cannot write the output \(ENOSPC\); what was done stands \[IO_ERROR\]/);
-  assert.match(await ok("list", ...store), /^trusted /);
+  assert.match(ok("list", ...store), /^trusted /);
 });
 
-test("a reader that went away changes neither what is done nor the status", async () => {
+test("a reader that went away changes neither what is done nor the status", () => {
   assert.equal(shell("coffer resolve acme/nothing --store my.coffer 2> >(exec true)").status, 6);
   assert.equal(shell("coffer resolve acme/tiny --store my.coffer 2>&1 | true; exit ${PIPESTATUS[0]}").status, 0);
   const revoked = shell("coffer revoke acme/tiny --reason x --yes --store my.coffer 2> >(exec true) > >(exec true)");
   assert.equal(revoked.status, 0);
-  assert.match(await ok("list", ...store), /^revoked /);
+  assert.match(ok("list", ...store), /^revoked /);
   assert.equal(shell("coffer path acme/tiny --store my.coffer 2>&1 | true; exit ${PIPESTATUS[0]}").status, 3);
 });

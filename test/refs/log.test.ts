@@ -227,6 +227,35 @@ describe("log: damage is CORRUPT", () => {
   });
 });
 
+describe("log: an entry that grew over its limit", () => {
+  /** As the port answers for a file that is too large; making one takes longer. */
+  const grown = (files: MemoryFiles, number: number): void => {
+    const read = files.read.bind(files);
+    files.read = (path, limitBytes) => read(path, path === entryPath(number) ? 10 : limitBytes);
+  };
+
+  test("is damage, no mistake of the caller", async () => {
+    const { files, log } = await storeOf(3);
+    grown(files, 2);
+    await assert.rejects(log.readEntry(2), { code: "CORRUPT" });
+    await assert.rejects(collect(log.entries()), { code: "CORRUPT" });
+  });
+
+  for (const number of [1, 3]) {
+    test(`also for who opens the log: entry ${number}`, async () => {
+      const { files } = await storeOf(3);
+      grown(files, number);
+      await assert.rejects(openLog(files, KEY), { code: "CORRUPT" });
+    });
+  }
+
+  test("also on the way back to what was remembered", async () => {
+    const { files, log, entries } = await storeOf(3);
+    grown(files, 2);
+    await assert.rejects(log.extendsFrom({ number: 1, head: at(entries, 1).id }, at(entries, 3)), { code: "CORRUPT" });
+  });
+});
+
 describe("log: extends what was seen", () => {
   test("the same head, and every earlier one", async () => {
     const { log, entries } = await storeOf(5);
