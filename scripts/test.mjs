@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Runs the tests: `node scripts/test.mjs [--fast] [--golden] [part of a path …]`.
- * `--fast` leaves out test/slow/, `--golden` rewrites the expected transcripts. Fails when a test fails, when none ran,
+ * `--fast` leaves out test/slow/ and *.slow.test.ts, `--golden` rewrites the expected transcripts. Fails when a test fails, when none ran,
  * when a file holds no test, and, with CI=true, when a test was skipped for a reason that allowed-skips.json lacks.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -24,7 +24,7 @@ function testFiles({ fast, filters }) {
   const all = filesBelow(join(ROOT, "test")).map((name) => `test/${name}`);
   return all
     .filter((name) => name.endsWith(".test.ts"))
-    .filter((name) => !fast || !name.startsWith("test/slow/"))
+    .filter((name) => !fast || !(name.startsWith("test/slow/") || name.endsWith(".slow.test.ts")))
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 

@@ -3,7 +3,7 @@
  * Real files for runtimes: `checkout` makes a folder, `path` lays a manifest once and verifies it on each call.
  * Copies, never hard links: a linked file could be edited in place. Layer: repo. Holds invariant 6.
  */
-import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Digest, short } from "../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
@@ -16,16 +16,16 @@ import type { Verdict } from "../trust/verdict.ts";
 import { openManifestFile } from "./blobs.ts";
 import { resolve } from "./resolve.ts";
 import type { Store } from "./store.ts";
-import { system } from "./system.ts";
+import { makeFolders, system } from "./system.ts";
 
 const CHECKOUTS = "local/checkouts";
 
 /** Writes the manifest's files into a folder that must be new or empty, each byte verified before it is written. */
 async function lay(store: Store, manifest: Manifest, folder: string): Promise<void> {
-  await system("make the folder", () => mkdir(folder, { recursive: true }));
+  await system("make the folder", () => makeFolders(folder));
   for (const file of manifest.files) {
     const parent = join(folder, dirname(file.path));
-    await system("make the folder", () => mkdir(parent, { recursive: true }));
+    await system("make the folder", () => makeFolders(parent));
     await copyOut(store, file, store.ports.openFolder(parent), basename(file.path));
   }
 }
@@ -142,7 +142,7 @@ function chooseFile(manifest: Manifest, file: string | undefined): string {
 }
 
 async function layOnce(store: Store, manifest: Stored<Manifest>, home: string, folder: string): Promise<boolean> {
-  await system("make the folder of checkouts", () => mkdir(home, { recursive: true }));
+  await system("make the folder of checkouts", () => makeFolders(home));
   const there = await kindOf(folder);
   if (there === "folder" && (await isIntact(store, manifest.value, folder))) return false;
   const building = join(home, `.${short(manifest.id)}.${randomName(store)}`);

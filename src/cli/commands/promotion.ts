@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `add`, `propose`, `approve`, `promote`, `revoke`: the acts that change what a store says. Layer: cli. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { short } from "../../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../../base/errors.ts";
@@ -13,9 +13,11 @@ import { onePersonSuffices, openCandidates, type Promoted, promote, promoteAlone
 import { forgetFallen, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
 import { findSources } from "../../repo/sources.ts";
 import type { Store } from "../../repo/store.ts";
+import { makeFolders } from "../../repo/system.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
 import { candidateLines, counted, sizeText, table } from "../format.ts";
 import { type PersonOptions, signerFor } from "../people.ts";
+import { readSmallFile } from "../small-file.ts";
 
 export interface AddOptions {
   readonly name: string;
@@ -158,7 +160,7 @@ async function writeForSigning(
   const summary = join(target, `${base}.txt`);
   if (existsSync(statement) || existsSync(summary)) throw new CofferError("EXISTS", `${folder} holds ${base} already`);
   try {
-    mkdirSync(target, { recursive: true });
+    await makeFolders(target);
     writeFileSync(statement, candidate.statement.bytes, { flag: "wx" });
     const how = `To agree, sign the exact bytes of ${base}.statement and send the .sig back:\n`;
     const command = `  ssh-keygen -Y sign -n coffer-statement -f KEY ${base}.statement\n`;
@@ -174,22 +176,7 @@ async function writeForSigning(
 }
 
 function readSignature({ io }: Context, path: string): Uint8Array {
-  const file = resolve(io.cwd, path);
-  try {
-    const { size } = statSync(file);
-    if (size > LIMITS.signatureBytes) {
-      throw new CofferError(
-        "SIGNATURE_INVALID",
-        `${basename(path)}: expected at most ${LIMITS.signatureBytes} bytes, found ${size}`,
-      );
-    }
-    return readFileSync(file);
-  } catch (error) {
-    if (isCofferError(error)) throw error;
-    throw new CofferError("FILE_NOT_FOUND", `${basename(path)}: cannot read it (${systemCode(error)})`, {
-      cause: error,
-    });
-  }
+  return readSmallFile(resolve(io.cwd, path), LIMITS.signatureBytes, "a signature");
 }
 
 export async function runPromote(context: Context, texts: readonly string[], options: ProposeOptions): Promise<void> {

@@ -34,6 +34,9 @@ export async function runInit(context: Context, folder: string, options: InitOpt
   ui.say(`store id   ${done.storeId}`);
   ui.say(`policy     1:${policy.id}`);
   ui.say(`store key  ${join(done.secrets, "store_key")} (back it up; without it the store is read-only)`);
+  for (const [name, keys] of policy.value.principals) {
+    ui.say(`${name.padEnd(10)} ${keys.map((key) => fingerprint(key)).join(", ")}`);
+  }
   for (const warning of policyWarnings(policy.value)) ui.warn(warning);
   const where = relative(io.cwd, root) === "" ? "" : ` --store ${quoteArgument(folder)}`;
   ui.next(`coffer add${where} FILES… --name NAMESPACE/MODEL@VERSION`);
