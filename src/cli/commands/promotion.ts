@@ -176,7 +176,12 @@ async function writeForSigning(
 }
 
 function readSignature({ io }: Context, path: string): Uint8Array {
-  return readSmallFile(resolve(io.cwd, path), LIMITS.signatureBytes, "a signature");
+  try {
+    return readSmallFile(resolve(io.cwd, path), LIMITS.signatureBytes, "a signature");
+  } catch (error) {
+    if (!isCofferError(error, "LIMIT_EXCEEDED")) throw error;
+    throw new CofferError("SIGNATURE_INVALID", error.message, { cause: error }); // junk like any other
+  }
 }
 
 export async function runPromote(context: Context, texts: readonly string[], options: ProposeOptions): Promise<void> {
