@@ -312,3 +312,40 @@ describe("scripts/bootstrap.mjs", () => {
     assert.equal(leftBehind(folder), "");
   });
 });
+
+describe("scripts/soak.mjs", () => {
+  const build = { "scripts/build.mjs": "" };
+  const soak = (text: string, args: readonly string[] = ["some", "--minutes", "0.001"]) =>
+    run(project({ ...build, "test/soak/some.ts": text }), ["scripts/soak.mjs", ...args]);
+  const WAITS =
+    "const s = Number(process.env.COFFER_TEST_SECONDS); setTimeout(() => console.log(String(s)), s * 1000 + 5);";
+
+  test("one that works for its time and ends well", () => {
+    for (const name of ["some", "all"]) {
+      const { status, stdout, last } = soak(WAITS, [name, "--minutes", "0.001"]);
+      assert.equal(status, 0, stdout);
+      assert.match(stdout, /^0\.06\n/u);
+      assert.match(last ?? "", /^soak some: ok \(\d+\.\d s of 0\.1 s\)$/u);
+    }
+  });
+
+  test("one that fails, ends early, does not load, or is not there", () => {
+    const early = soak("", ["some", "--minutes", "1"]);
+    assert.deepEqual([early.status, /ended before its time/u.test(early.last ?? "")], [1, true]);
+    for (const text of ["process.exit(3);", 'import "./nowhere.ts";', "throw new Error('x');"]) {
+      const { status, last } = soak(text);
+      assert.equal(status, 1, text);
+      assert.match(last ?? "", /^soak some: FAILED with [13] /u);
+    }
+    for (const args of [["other"], [], ["some", "twice"], ["some", "--minutes"], ["some", "--minutes", "-1"]]) {
+      assert.equal(soak(WAITS, args).status, 1, args.join(" "));
+    }
+    assert.equal(run(project(build), ["scripts/soak.mjs", "all"]).status, 1, "nothing to run is no success");
+  });
+
+  test("a build that fails ends it before anything runs", () => {
+    const folder = project({ "scripts/build.mjs": "process.exit(1);", "test/soak/some.ts": WAITS });
+    const { status, stdout } = run(folder, ["scripts/soak.mjs", "some", "--minutes", "0.001"]);
+    assert.deepEqual({ status, stdout }, { status: 1, stdout: "" });
+  });
+});
