@@ -27,6 +27,9 @@ export type NameFamily = (typeof NAME_FAMILIES)[number];
 /** What a revocation of bytes names. */
 export type RevokedKind = "manifest" | "blob" | "statement";
 
+/** What follows the family of a ref that is about a digest. */
+const DIGESTS = "sha256/";
+
 export const POLICY_REF = "refs/policy" as RefPath;
 
 export function nameRef(family: NameFamily, name: Name): RefPath {
@@ -50,6 +53,15 @@ export function signersRef(object: Digest): RefPath {
   return `refs/signers/sha256/${object}` as RefPath;
 }
 
+/**
+ * What a ref is about: its path without the family, and without the kind of a revocation. All refs of one name share it,
+ * and so do all refs about one digest; no name's namespace is `sha256`. It holds at most one ref of each family.
+ */
+export function groupOf(ref: RefPath): string {
+  const rest = ref.slice("refs/".length);
+  const group = rest.slice(rest.indexOf("/") + 1); // all of `policy`
+  return group.startsWith(DIGESTS) ? group.slice(0, DIGESTS.length + 64) : group;
+}
 export type ParsedRef =
   | { readonly family: "policy" }
   | { readonly family: NameFamily; readonly name: Name }

@@ -4,13 +4,15 @@
  * Layer: refs. Format: docs/format.md, "The ref tree". Holds invariant 4. Not here: walking (ref-tree.ts), change
  * (apply-moves.ts).
  *
- * A place is a prefix of the 64 hex digits of SHA-256(ref path): the digits walked from the root.
+ * A place is a prefix of the 64 hex digits of SHA-256(group of the ref): the digits walked from the root. All refs of one
+ * name are one group, so an act on a name rewrites one path. Split by place, a group stays together: at the last digit
+ * there is one group only, which has a ref of each family at most and so always fits a leaf.
  */
 import type { CanonicalValue } from "../base/canonical-json.ts";
 import { type Digest, sha256, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
-import type { RefPath } from "../base/ref-path.ts";
+import { groupOf, type RefPath } from "../base/ref-path.ts";
 import {
   digest,
   documentOf,
@@ -26,7 +28,7 @@ import {
 } from "../objects/documents/schema.ts";
 import { type ObjectReader, readObject } from "../objects/object-store.ts";
 
-/** One ref, what it holds, and the SHA-256 of its path. */
+/** One ref, what it holds, and the SHA-256 of its group. */
 export interface RefEntry {
   readonly ref: RefPath;
   readonly id: Digest;
@@ -49,9 +51,9 @@ export const DIGITS: readonly string[] = [..."0123456789abcdef"];
 
 const encoder = new TextEncoder();
 
-/** Where a ref stands in the tree: SHA-256 of its path. */
+/** Where a ref stands in the tree: SHA-256 of its group, so that all refs of one name stand together. */
 export function placeOf(ref: RefPath): Digest {
-  return sha256(encoder.encode(ref));
+  return sha256(encoder.encode(groupOf(ref)));
 }
 
 const entry: Schema<RefEntry> = (value, at) => {

@@ -52,6 +52,24 @@ export function someRefs(count: number): readonly RefPath[] {
   return Array.from({ length: count }, (_, index) => trusted(`m${index}`));
 }
 
+/** Refs of several families about the same names and digests, six for each number: what stands in one place together. */
+export function mixedRefs(count: number): readonly RefPath[] {
+  return Array.from({ length: count }, (_, index) => {
+    const number = Math.floor(index / 6);
+    const [name, digest] = [`acme/m${number}/main`, `sha256/${idOf(`d${number}`)}`];
+    const families = [`trusted/${name}`, `chain/${name}`, `quarantined/${name}`];
+    const about = [`evidence/${digest}`, `revoked/${digest}/manifest`, `revoked/${digest}/blob`];
+    return asRefPath(`refs/${[...families, ...about][index % 6]}`);
+  });
+}
+
+/** The place of a ref, from the definition: SHA-256 of its path without the family and the kind of a revocation. */
+export function placeFor(ref: string): Digest {
+  const [, family = "", ...rest] = ref.split("/");
+  if (rest.length === 0) return idOf(family);
+  return idOf((rest[0] === "sha256" ? rest.slice(0, 2) : rest).join("/"));
+}
+
 /** Objects in memory; `reads` counts what was asked for. */
 export class MapObjects implements ObjectReader {
   readonly objects = new Map<Digest, Uint8Array>();
@@ -71,11 +89,11 @@ export class MapObjects implements ObjectReader {
 
 /** The root over `refs`, from the definition and from nothing else; its nodes go into `objects` if that is given. */
 export function naiveRoot(refs: ReadonlyMap<string, string>, objects = new MapObjects(), place = ""): Digest {
-  const below = [...refs].filter(([ref]) => idOf(ref).startsWith(place)).sort(([a], [b]) => (a < b ? -1 : 1));
+  const below = [...refs].filter(([ref]) => placeFor(ref).startsWith(place)).sort(([a], [b]) => (a < b ? -1 : 1));
   if (below.length <= 64) return objects.add(encodeCanonical({ type: "coffer/refs", version: 1, entries: below }));
   const children: Record<string, Digest> = {};
   for (const digit of "0123456789abcdef") {
-    const some = new Map(below.filter(([ref]) => idOf(ref).startsWith(place + digit)));
+    const some = new Map(below.filter(([ref]) => placeFor(ref).startsWith(place + digit)));
     if (some.size > 0) children[digit] = naiveRoot(some, objects, place + digit);
   }
   return objects.add(encodeCanonical({ type: "coffer/refs", version: 1, children }));

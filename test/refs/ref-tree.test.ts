@@ -5,12 +5,13 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { type CanonicalObject, encodeCanonical } from "../../src/base/canonical-json.ts";
 import type { Digest } from "../../src/base/digest.ts";
-import type { RefPath } from "../../src/base/ref-path.ts";
+import { LIMITS } from "../../src/base/limits.ts";
+import { asRefPath, groupOf, NAME_FAMILIES, type RefPath } from "../../src/base/ref-path.ts";
 import { applyMoves, applyTargets } from "../../src/refs/apply-moves.ts";
-import { EMPTY_TREE, NodeCache, parseRefNode } from "../../src/refs/ref-node.ts";
+import { EMPTY_TREE, NodeCache, parseRefNode, placeOf } from "../../src/refs/ref-node.ts";
 import { diffTrees, listRefs, type Move, readRef } from "../../src/refs/ref-tree.ts";
 import { loadVectors } from "../support/vectors.ts";
-import { collect, idOf, MapObjects, naiveRoot, someRefs, trusted } from "./fixture.ts";
+import { collect, idOf, MapObjects, mixedRefs, naiveRoot, placeFor, someRefs, trusted } from "./fixture.ts";
 
 type Refs = Map<RefPath, Digest>;
 
@@ -34,6 +35,46 @@ function movesBetween(before: ReadonlyMap<RefPath, Digest>, after: ReadonlyMap<R
 const sorted = (moves: readonly Move[]): Move[] => [...moves].sort((a, b) => (a.ref < b.ref ? -1 : 1));
 const filled = (count: number): Refs => new Map(someRefs(count).map((ref) => [ref, idOf(`v1 ${ref}`)]));
 
+describe("ref tree: places", () => {
+  for (const { name, ref, group, place } of loadVectors<Record<string, string>>("ref-tree", "places")) {
+    test(`vector: ${name}`, () => {
+      const path = asRefPath(ref ?? "");
+      assert.deepEqual([groupOf(path), placeOf(path)], [group, place]);
+      assert.equal(placeFor(path), place, "as the naive builder has it");
+    });
+  }
+
+  test("a group fits a leaf, or a tree could need more digits than there are", () => {
+    // One ref of each family; of refs about a digest there are fewer families, and three kinds of revocation.
+    assert.ok(NAME_FAMILIES.length <= LIMITS.leafRefs);
+  });
+
+  test("what one promotion moves is one path of nodes; unrelated refs are as many paths", async () => {
+    const objects = new MapObjects();
+    const refs: Refs = new Map(mixedRefs(3000).map((ref) => [ref, idOf(`v1 ${ref}`)]));
+    const root = naiveRoot(refs, objects);
+    const depthOf = async (ref: RefPath): Promise<number> => {
+      objects.reads = 0;
+      await readRef(objects, root, ref);
+      return objects.reads;
+    };
+    const name = "acme/m77/main";
+    const paths = ["trusted", "chain", "quarantined", "proposed"].map((family) => asRefPath(`refs/${family}/${name}`));
+    const together = await applyTargets(
+      objects,
+      root,
+      paths.map((ref) => ({ ref, to: idOf("new") })),
+    );
+    assert.equal(together.nodes.length, await depthOf(asRefPath(`refs/trusted/${name}`)));
+    const apart = await applyTargets(
+      objects,
+      root,
+      [1, 2, 3, 4].map((n) => ({ ref: trusted(`m${n}`), to: idOf("new") })),
+    );
+    assert.ok(apart.nodes.length > together.nodes.length + 4, `${apart.nodes.length} nodes`);
+  });
+});
+
 interface NodeCase {
   readonly name: string;
   readonly node: string;
@@ -50,16 +91,17 @@ describe("ref tree: nodes", () => {
 });
 
 describe("ref tree: root as a function of the set", () => {
-  const cases = loadVectors<{ name: string; count: number; root: Digest }>("ref-tree", "roots");
-  for (const { name, count, root } of cases) {
+  const cases = loadVectors<{ name: string; count: number; mixed?: true; root: Digest }>("ref-tree", "roots");
+  for (const { name, count, mixed, root } of cases) {
     test(`vector: ${name}`, async () => {
-      const refs = filled(count);
+      const paths = mixed ? mixedRefs(count) : someRefs(count);
+      const refs: Refs = new Map(paths.map((ref) => [ref, idOf(`v1 ${ref}`)]));
       assert.equal(await change(new MapObjects(), EMPTY_TREE.id, movesBetween(new Map(), refs)), root);
     });
   }
 
   // A pool of 150 refs: sets go up and down over the limit of 64, at the root and one level below it.
-  const pool = someRefs(150);
+  const pool = mixedRefs(150);
   const state = fc.uniqueArray(fc.nat(149), { maxLength: 150 });
   const values = fc.constantFrom("a", "b");
 
@@ -163,7 +205,7 @@ describe("ref tree: reading", () => {
 });
 
 describe("ref tree: diff", () => {
-  const pool = someRefs(300);
+  const pool = mixedRefs(300);
   const some = fc.uniqueArray(fc.nat(299), { maxLength: 300 });
 
   test("equals the naive diff of the two sets", async () => {
@@ -234,7 +276,9 @@ describe("ref tree: refused moves", () => {
       { ref: m1, from, to: idOf("new") },
       { ref: m3, from: held(m3) },
     ]);
-    assert.deepEqual(await applyMoves(objects, root, moves), { root: next, nodes });
+    const same = await applyMoves(objects, root, moves);
+    const idsOf = (made: readonly { readonly id: Digest }[]): Set<Digest> => new Set(made.map(({ id }) => id));
+    assert.deepEqual([same.root, idsOf(same.nodes)], [next, idsOf(nodes)]);
     const idle = await applyTargets(objects, root, [{ ref: none }, { ref: m2, to: held(m2) }]);
     assert.deepEqual(idle, { root, nodes: [], moves: [] });
     await assert.rejects(applyTargets(objects, root, [{ ref: m1 }, { ref: m1 }]), { code: "INTERNAL" });
@@ -248,7 +292,7 @@ describe("ref tree: refused moves", () => {
 describe("ref tree: damage is CORRUPT, never absence", () => {
   const refs = filled(100);
   const ref = trusted("m1");
-  const digit = idOf(ref).charAt(0);
+  const digit = placeFor(ref).charAt(0);
   const inner = (children: CanonicalObject): Uint8Array =>
     encodeCanonical({ type: "coffer/refs", version: 1, children });
   const leaf = (entries: readonly (readonly [string, string])[]): Uint8Array =>
@@ -281,7 +325,7 @@ describe("ref tree: damage is CORRUPT, never absence", () => {
     [
       "one ref of the leaf belongs elsewhere",
       (objects, root) => {
-        const stray = [...refs.keys()].find((one) => !idOf(one).startsWith(digit)) ?? ref;
+        const stray = [...refs.keys()].find((one) => !placeFor(one).startsWith(digit)) ?? ref;
         return objects.add(inner({ ...childrenOf(objects, root), [digit]: objects.add(leaf([[stray, idOf("x")]])) }));
       },
     ],
@@ -293,7 +337,7 @@ describe("ref tree: damage is CORRUPT, never absence", () => {
       "inner nodes past the last digit",
       (objects) => {
         let id = objects.add(inner({ [digit]: idOf("never there") }));
-        for (const step of [...idOf(ref)].reverse()) id = objects.add(inner({ [step]: id }));
+        for (const step of [...placeFor(ref)].reverse()) id = objects.add(inner({ [step]: id }));
         return id;
       },
     ],
