@@ -12,6 +12,13 @@ import { fail, filesBelow, freshFolder, hashFiles, ROOT, remove, runNode, swapFo
 const DIST = join(ROOT, "dist");
 const STAMP = join(ROOT, "node_modules", ".cache", "coffer-build.json");
 const COMPILER = tool("typescript/bin/tsc");
+const BUNDLER = tool("esbuild/bin/esbuild");
+// One CommonJS file for what runtimes call at every start (src/cli/quick.ts): Node loads it in less than half the time of
+// some sixty modules. Everything else is imported from the modules beside it; packages stay packages.
+const BUNDLE_OPTIONS = [
+  ...["--bundle", "--platform=node", "--target=node20.19", "--format=cjs", "--packages=external"],
+  ...["--external:*/program.js", "--log-level=warning"],
+];
 const SHEBANG = "#!/usr/bin/env node\n";
 
 function stateNow() {
@@ -45,6 +52,9 @@ function build() {
     if (!existsSync(main)) return "the build has no cli/main.js, which package.json names as the command";
     if (!readFileSync(main, "utf8").startsWith(SHEBANG)) return `src/cli/main.ts must start with ${SHEBANG.trim()}`;
     chmodSync(main, 0o755);
+    const bundling = runNode([BUNDLER, main, ...BUNDLE_OPTIONS, `--outfile=${join(out, "cli", "coffer.cjs")}`]);
+    if (bundling !== 0) return `the build failed (esbuild ended with exit status ${bundling})`;
+    chmodSync(join(out, "cli", "coffer.cjs"), 0o755);
     const outputs = hashFiles(out, filesBelow(out));
     swapFolder(out, DIST, folder);
     writeStamp(folder, { inputs, outputs });

@@ -54,7 +54,7 @@ for (const [signal, exit] of [
 const began = Date.now();
 try {
   stage.print(`Coffer, the main job, in ${stage.folder}`);
-  stage.print("(with a home folder of its own; `coffer` stands for `node dist/cli/main.js` of this clone)");
+  stage.print("(with a home folder of its own; `coffer` stands for `node dist/cli/coffer.cjs` of this clone)");
   await runSteps(stage, own);
   const all = stage.notShown.length === 0 ? "All of it" : "All that could be shown here";
   stage.print(`\n== ${all} held, in ${((Date.now() - began) / 1000).toFixed(1)} s.`);

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { cleanEnvironment, ROOT } from "../lib.mjs";
 
-const MAIN = join(ROOT, "dist", "cli", "main.js");
+const MAIN = join(ROOT, "dist", "cli", "coffer.cjs");
 /** How long a server may take to say that it listens. */
 const SERVER_START_MS = 20_000;
 

@@ -7,6 +7,7 @@ import { Command, CommanderError, Option } from "commander";
 import { CofferError, EXIT } from "../base/errors.ts";
 import { TOOL_VERSION } from "../repo/version.ts";
 import type { Context, GlobalOptions } from "./context.ts";
+import { GLOBAL_OPTIONS } from "./global-options.ts";
 import type { Io } from "./io.ts";
 import { Ui } from "./ui.ts";
 
@@ -51,17 +52,10 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
     .description("A signed, content-addressed store for AI model artifacts")
     .version(TOOL_VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "print help")
-    .addOption(new Option("--store <folder>", "the store; else COFFER_STORE, else upwards from here"))
-    .addOption(
-      new Option("--secrets <folder>", "folder with the store key; else COFFER_SECRETS, CREDENTIALS_DIRECTORY"),
-    )
-    .addOption(new Option("--state <folder>", "folder of this machine's memory; else COFFER_STATE, STATE_DIRECTORY"))
-    .addOption(new Option("--keys <folder>", "folder with people's keys; else COFFER_KEYS"))
-    .addOption(new Option("--passphrase-file <file>", "read the passphrase of a key from its first line"))
-    .addOption(new Option("--no-memory", "do not compare the store with what this machine has seen"))
     .configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => undefined })
     .exitOverride()
     .showHelpAfterError(false);
+  for (const { flags, text } of GLOBAL_OPTIONS) program.addOption(new Option(flags, text));
   const act = (action: Action) => async (command: Command) => {
     const exit = await action({ io, ui, options: command.optsWithGlobals<GlobalOptions>() });
     if (typeof exit === "number") run.exit = exit;
@@ -219,7 +213,7 @@ function addReading(program: Command, act: Act): void {
     .argument("<name>", "namespace/model@version")
     .option(...JSON_OPTION)
     .action(async (name, options, command) =>
-      act(async (context) => (await import("./commands/reading.ts")).runResolve(context, name, options))(command),
+      act(async (context) => (await import("./commands/resolve.ts")).runResolve(context, name, options))(command),
     );
   program
     .command("path")
@@ -228,7 +222,7 @@ function addReading(program: Command, act: Act): void {
     .argument("[file]", "its path in the manifest; not needed where there is only one")
     .option("--to <folder>", "lay the files there; else in the store")
     .action(async (name, file, options, command) =>
-      act(async (context) => (await import("./commands/reading.ts")).runPath(context, name, file, options))(command),
+      act(async (context) => (await import("./commands/path.ts")).runPath(context, name, file, options))(command),
     );
   program
     .command("checkout")
@@ -236,7 +230,7 @@ function addReading(program: Command, act: Act): void {
     .argument("<name>", "namespace/model@version")
     .argument("<folder>", "a new or an empty folder")
     .action(async (name, folder, _options, command) =>
-      act(async (context) => (await import("./commands/reading.ts")).runCheckout(context, name, folder))(command),
+      act(async (context) => (await import("./commands/path.ts")).runCheckout(context, name, folder))(command),
     );
   program
     .command("fsck")

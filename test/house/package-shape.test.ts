@@ -38,7 +38,7 @@ const locked = Object.entries(lock.packages).filter(([path]) => path !== "");
 
 test("name, command, module kind, licence and engines", () => {
   assert.equal(manifest.name, "coffer");
-  assert.deepEqual(manifest.bin, { coffer: "dist/cli/main.js" });
+  assert.deepEqual(manifest.bin, { coffer: "dist/cli/coffer.cjs" });
   assert.equal(manifest.type, "module");
   assert.equal(manifest.license, "Apache-2.0");
   assert.deepEqual(manifest.engines, { node: ">=20.19" });
@@ -102,13 +102,15 @@ test("the package holds the build, the documents and the licence, and neither so
   const [packed] = Object.values(report as Record<string, { files: { path: string; mode: number }[] }>);
   assert.ok(packed !== undefined);
   const paths = packed.files.map((file) => file.path);
-  for (const path of ["package.json", "LICENSE", "CHANGELOG.md", "dist/cli/main.js"])
+  for (const path of ["package.json", "LICENSE", "CHANGELOG.md", "dist/cli/coffer.cjs", "dist/cli/program.js"])
     assert.ok(paths.includes(path), path);
   const others = paths.filter(
     (path) => !/^(?:dist\/|docs\/|README\.md$|CHANGELOG\.md$|LICENSE$|package\.json$)/u.test(path),
   );
   assert.deepEqual(others, []);
-  const odd = paths.filter((path) => path.startsWith("dist/") && !/^dist\/[a-z0-9/-]+\.js$/u.test(path));
+  const odd = paths.filter(
+    (path) => path.startsWith("dist/") && !/^dist\/(?:[a-z0-9/-]+\.js|cli\/coffer\.cjs)$/u.test(path),
+  );
   assert.deepEqual(odd, []);
 });
 

@@ -37,7 +37,7 @@ function project(files: Readonly<Record<string, string>>, { packages = true } = 
   cpSync(join(ROOT, "scripts"), join(folder, "scripts"), { recursive: true });
   if (packages) {
     mkdirSync(join(folder, "node_modules"));
-    for (const name of ["tsx", "typescript"]) {
+    for (const name of ["tsx", "typescript", "esbuild", "@esbuild"]) {
       symlinkSync(join(ROOT, "node_modules", name), join(folder, "node_modules", name));
     }
   }
@@ -188,6 +188,8 @@ describe("scripts/build.mjs", () => {
     assert.deepEqual([status, stdout, stderr], [0, "", ""]);
     assert.equal(statSync(join(folder, "dist/cli/main.js")).mode & 0o111, 0o111);
     assert.match(built(folder, "cli/main.js"), /^#!\/usr\/bin\/env node\n[\s\S]*from "\.\.\/a\.js"/u);
+    assert.equal(statSync(join(folder, "dist/cli/coffer.cjs")).mode & 0o111, 0o111);
+    assert.match(built(folder, "cli/coffer.cjs"), /^#!\/usr\/bin\/env node\n[\s\S]*"one"/u);
     assert.equal(leftBehind(folder), "");
   });
 

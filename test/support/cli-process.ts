@@ -13,7 +13,7 @@ const TSX = pathToFileURL(join(ROOT, "node_modules", "tsx", "dist", "loader.mjs"
 
 /** The built command; `COFFER_TEST_CLI` names another build of it. */
 export function builtCli(): string {
-  const path = process.env["COFFER_TEST_CLI"] ?? join(ROOT, "dist", "cli", "main.js");
+  const path = process.env["COFFER_TEST_CLI"] ?? join(ROOT, "dist", "cli", "coffer.cjs");
   if (!existsSync(path)) throw new Error(`the CLI is not built: expected ${path}; run \`npm run build\``);
   return path;
 }

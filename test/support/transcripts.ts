@@ -14,7 +14,7 @@ import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
 import { writeTinyHfFolder } from "../../scripts/fixtures/tiny-hf-folder.mjs";
 import { makePickle } from "../../scripts/fixtures/tiny-pickle.mjs";
 import type { Io } from "../../src/cli/io.ts";
-import { main } from "../../src/cli/program.ts";
+import { run } from "../../src/cli/run.ts";
 import { encodePrivateKey, generatePrivateKey } from "../../src/keys/private-key.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 
@@ -105,7 +105,7 @@ async function runCoffer(world: World, argv: readonly string[]): Promise<string>
       openFolder: openRealFiles,
     },
   };
-  const exit = await main(argv, io);
+  const exit = await run(argv, io);
   world.nowS += 1;
   const status = exit === 0 ? "" : `! exit ${exit}\n`;
   return (printed + status).replaceAll("\r", "").replaceAll(world.folder, "$TMP");

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `list`, `show`, `resolve`, `path`, `checkout`, `fsck`: asking what stands. Layer: cli. */
-import { resolve as resolvePath } from "node:path";
+/** `list`, `show`, `fsck`: asking what stands. Layer: cli. */
 import { short } from "../../base/digest.ts";
 import { parseName } from "../../base/names.ts";
 import { fsck } from "../../repo/fsck.ts";
 import { list } from "../../repo/list.ts";
-import { checkout, pathOf } from "../../repo/materialise.ts";
-import { answer } from "../../repo/resolve.ts";
 import { findObject, type Shown, show } from "../../repo/show.ts";
-import type { Verdict } from "../../repo/verdict.ts";
 import { type Context, open, storeFlag } from "../context.ts";
 import {
   candidateLines,
@@ -20,6 +16,7 @@ import {
   table,
   verdictJson,
 } from "../format.ts";
+import { sayVerdict } from "./resolve.ts";
 
 interface JsonOption {
   readonly json?: boolean;
@@ -47,34 +44,6 @@ export async function runList(context: Context, options: JsonOption): Promise<vo
   ]);
   for (const line of table(rows)) ui.data(line);
   if (rows.length === 0) ui.next(`coffer add${storeFlag(context)} FILES… --name NAMESPACE/MODEL@VERSION`);
-}
-
-/** What is established and what is not, for people. */
-function sayVerdict({ ui }: Context, verdict: Verdict): void {
-  ui.say(`${verdict.name}: ${verdict.trusted ? "trusted" : "not trusted"}`);
-  for (const reason of verdict.reasons) ui.say(`  no: ${reason.text} [${reason.code}]`);
-  for (const fact of verdict.established) ui.say(`  established: ${fact.text}`);
-  for (const fact of verdict.notEstablished) ui.say(`  not established: ${fact.text}`);
-  for (const fact of verdict.findings) ui.say(`  note: ${fact.text}`);
-  if (verdict.validUntil !== undefined) ui.say(`  this answer can change by time alone at ${verdict.validUntil}`);
-}
-
-export async function runResolve(context: Context, text: string, options: JsonOption): Promise<void> {
-  const { ui } = context;
-  const store = await open(context);
-  const { verdict, manifest, refusal } = await answer(store, parseName(text));
-  if (options.json === true) {
-    const found = manifest === undefined ? {} : { manifest: { id: manifest.id, files: manifest.value.files } };
-    ui.json({ schemaVersion: SCHEMA_VERSION, verdict: verdictJson(verdict), ...found });
-  }
-  if (manifest === undefined) throw refusal;
-  if (options.json === true) return;
-  // The form that `sha256sum --check` reads.
-  for (const file of manifest.value.files) ui.data(`${file.sha256}  ${file.path}`);
-  sayVerdict(context, verdict);
-  const models = manifest.value.files.filter((file) => file.format === "gguf");
-  const onePath = models.length === 1 || manifest.value.files.length === 1;
-  ui.next(`coffer ${onePath ? "path" : "checkout"}${storeFlag(context)} ${verdict.name}${onePath ? "" : " FOLDER"}`);
 }
 
 export async function runShow(context: Context, text: string, options: JsonOption): Promise<void> {
@@ -134,28 +103,6 @@ function sayShown(context: Context, shown: Shown): void {
   for (const reason of candidate.verdict.reasons) ui.say(`  waits: ${reason.text} [${reason.code}]`);
   const act = candidate.void ? "propose" : candidate.verdict.trusted ? "promote" : "approve";
   ui.next(`coffer ${act}${storeFlag(context)} ${shown.name.text}`);
-}
-
-export async function runPath(
-  context: Context,
-  text: string,
-  file: string | undefined,
-  options: { readonly to?: string },
-): Promise<void> {
-  const { io, ui } = context;
-  const store = await open(context);
-  const to = options.to === undefined ? undefined : resolvePath(io.cwd, options.to);
-  const found = await pathOf(store, parseName(text), file, to);
-  if (found.mended) ui.warn("what lay there was damaged or altered; it was laid again from the store");
-  ui.raw(`${found.path}\n`);
-}
-
-export async function runCheckout(context: Context, text: string, folder: string): Promise<void> {
-  const { io, ui } = context;
-  const store = await open(context);
-  const done = await checkout(store, parseName(text), resolvePath(io.cwd, folder));
-  ui.raw(`${done.folder}\n`);
-  ui.say(`${done.verdict.name}: ${counted(done.manifest.value.files.length, "file")}, each verified as it was written`);
 }
 
 /** @returns the exit status: 0, 5 for damage, 3 for a trusted ref whose name is not trusted now */

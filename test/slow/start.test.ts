@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the packed command loads: a runtime calls `resolve` at every start, so it must not pay for what it does not use. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+let folder = "";
+let command = "";
+
+/** Notes the URL of every module that is imported or required, by hooks of Node's own loader. */
+const HOOKS = `
+import { appendFileSync } from "node:fs";
+export async function resolve(specifier, context, next) {
+  const found = await next(specifier, context);
+  appendFileSync(process.env.LOADED, found.url + "\\n");
+  return found;
+}`;
+const PRELOAD = `
+import Module, { register } from "node:module";
+import { appendFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+register("./hooks.mjs", import.meta.url);
+const load = Module._load;
+Module._load = function (request, parent, main) {
+  const path = Module._resolveFilename(request, parent, main);
+  appendFileSync(process.env.LOADED, (path.startsWith("/") ? pathToFileURL(path).href : path) + "\\n");
+  return load.call(this, request, parent, main);
+};`;
+
+before(() => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "coffer-start-")));
+  const packed = spawnSync("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  assert.equal(packed.status, 0, packed.stderr);
+  const unpacked = spawnSync("tar", ["-xzf", packed.stdout.trim()], { cwd: folder, encoding: "utf8" });
+  assert.equal(unpacked.status, 0, unpacked.stderr);
+  symlinkSync(join(ROOT, "node_modules"), join(folder, "package", "node_modules"));
+  const { bin } = JSON.parse(readFileSync(join(folder, "package", "package.json"), "utf8"));
+  command = join(folder, "package", bin.coffer);
+  writeFileSync(join(folder, "hooks.mjs"), HOOKS);
+  writeFileSync(join(folder, "preload.mjs"), PRELOAD);
+  mkdirSync(join(folder, "home"));
+  writeFileSync(join(folder, "a.gguf"), makeTinyGguf({ seed: 1 }));
+  coffer(["key", "new", "alice", "--no-passphrase"]);
+  coffer(["init", "s", "--me", "alice"]);
+  coffer(["--store", "s", "add", "a.gguf", "--name", "acme/tiny"]);
+  coffer(["--store", "s", "promote", "acme/tiny"]);
+});
+after(() => rmSync(folder, { recursive: true }));
+
+/** Runs the packed command. @returns its output, and what it loaded */
+function coffer(args: readonly string[]): { readonly stdout: string; readonly loaded: readonly string[] } {
+  const LOADED = join(folder, "loaded");
+  writeFileSync(LOADED, "");
+  const preload = pathToFileURL(join(folder, "preload.mjs")).href;
+  const run = spawnSync(process.execPath, ["--import", preload, command, ...args], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"], HOME: join(folder, "home"), LOADED },
+    encoding: "utf8",
+  });
+  assert.equal(run.status, 0, run.stderr);
+  return { stdout: run.stdout, loaded: readFileSync(LOADED, "utf8").split("\n") };
+}
+
+/** The packages among what was loaded. */
+function packages(loaded: readonly string[]): string[] {
+  const found = loaded.flatMap((url) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/u.exec(url)?.[1] ?? []);
+  return [...new Set(found)].sort();
+}
+
+test("start: the packed resolve and path load neither the command tree nor what only other commands need", () => {
+  for (const args of [
+    ["--store", "s", "resolve", "acme/tiny"],
+    ["resolve", "acme/tiny", "--json", "--store", "s"],
+    ["--store", "s", "path", "acme/tiny"],
+  ]) {
+    const { stdout, loaded } = coffer(args);
+    assert.ok(stdout.length > 0);
+    for (const name of ["isomorphic-git", "fast-glob", "msgpackr", "commander"]) {
+      assert.ok(!packages(loaded).includes(name), `coffer ${args.join(" ")} loads ${name}`);
+    }
+    const own = loaded.filter((url) => url.includes("/dist/"));
+    assert.deepEqual([...new Set(own)], [pathToFileURL(command).href]);
+  }
+});
+
+test("start: the probe sees what a command loads", () => {
+  const { loaded } = coffer(["--store", "s", "list"]);
+  assert.ok(packages(loaded).includes("commander"));
+  assert.ok(packages(coffer(["--store", "s", "add", "a*.gguf", "--name", "acme/b"]).loaded).includes("fast-glob"));
+});
