@@ -119,7 +119,7 @@ export function quoteArgument(text: string): string {
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** Shows what went wrong after a commit that stands. */
+/** Shows what went wrong beside an act that stands. */
 export function showLate({ ui }: Context, store: Store): void {
-  for (const warning of store.warnings.splice(0)) ui.warn(`after the commit: ${warning}`);
+  for (const warning of store.warnings.splice(0)) ui.warn(warning);
 }

@@ -107,7 +107,7 @@ export async function hashFile(file: OpenFile): Promise<Omit<StagedBlob, "temp">
  * @throws CofferError NO_SPACE, IO_ERROR - the temporary file is removed
  */
 export async function stageBlob(files: Files, random: Random, source: AsyncIterable<Uint8Array>): Promise<StagedBlob> {
-  const temp = tempPath(random);
+  const temp = tempPath(files, random);
   const file = await files.create(temp, 0o444);
   if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
   try {

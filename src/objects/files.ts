@@ -39,7 +39,19 @@ export interface NewFile extends OpenFile {
   fsync(): Promise<void>;
 }
 
+/** Whether a process still runs, as far as can be told from here. */
+export type WriterState = "living" | "gone" | "unknown";
+
+/** Who writes through a port. The mark is part of each temporary name, so that others can tell whose file it is. */
+export interface Writer {
+  /** Of this process: lower-case letters, digits and `-`; "" where the system does not tell processes apart. */
+  readonly mark: string;
+  /** "gone" only if no process of that mark can be writing any more, wherever it ran. */
+  stateOf(mark: string): WriterState;
+}
+
 export interface Files {
+  readonly writer: Writer;
   /** The whole of a regular file, not following a link; undefined if absent. LIMIT_EXCEEDED if over `limitBytes`. */
   read(path: string, limitBytes: number): Promise<Uint8Array | undefined>;
   /** Opens a regular file for reading, not following a link; undefined if absent. */

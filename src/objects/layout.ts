@@ -3,7 +3,7 @@
 import type { Digest } from "../base/digest.ts";
 import type { Random } from "../base/ports.ts";
 import type { KeyId } from "../keys/public-key.ts";
-import type { Files } from "./files.ts";
+import type { Files, Writer } from "./files.ts";
 
 export const TEMP_FOLDER = "local/tmp";
 
@@ -19,9 +19,20 @@ export function signaturePath(object: Digest, keyId: KeyId): string {
   return `signatures/${object.slice(0, 2)}/${object.slice(2)}.${keyId}.sig`;
 }
 
-/** A fresh name under local/tmp: 128 random bits. */
-export function tempPath(random: Random): string {
-  return `${TEMP_FOLDER}/${Buffer.from(random(16)).toString("hex")}`;
+/** A fresh name: whose it is, and 128 random bits. */
+export function tempName({ mark }: Writer, random: Random): string {
+  const hex = Buffer.from(random(16)).toString("hex");
+  return mark === "" ? hex : `${mark}-${hex}`;
+}
+
+/** The writer's mark in a temporary name; "" if it has none. */
+export function markOf(name: string): string {
+  return /^(.+)-[0-9a-f]{32}$/.exec(name)?.[1] ?? "";
+}
+
+/** A fresh path under local/tmp. */
+export function tempPath(files: Files, random: Random): string {
+  return `${TEMP_FOLDER}/${tempName(files.writer, random)}`;
 }
 
 export function parentFolder(path: string): string {

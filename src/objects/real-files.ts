@@ -29,7 +29,8 @@ import {
 } from "node:fs";
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
-import type { FileStat, Files, NewFile, OpenFile } from "./files.ts";
+import type { FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
+import { thisProcess } from "./this-process.ts";
 
 /** O_NONBLOCK: opening a fifo that lies where a file should be must not wait for a writer. */
 const READ_FLAGS = flags.O_RDONLY | flags.O_NOFOLLOW | flags.O_NONBLOCK;
@@ -117,6 +118,10 @@ class NodeFiles implements RealFiles {
   constructor(root: string) {
     this.root = root;
     this.#prefix = root.endsWith("/") ? root : `${root}/`;
+  }
+
+  get writer(): Writer {
+    return thisProcess();
   }
 
   absolute(path: string): string {

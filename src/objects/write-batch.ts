@@ -2,7 +2,7 @@
 /**
  * Durable write of many small files at once: temporary files, fsync of all, renames, fsync of each folder once.
  * Layer: objects. Holds invariant 1. Locking: none; writers of the same object all succeed.
- * Crash: leaves at most files under local/tmp and complete objects that nothing names yet.
+ * Crash: leaves at most files under local/tmp (leftovers.ts) and complete objects that nothing names yet.
  */
 import { type Digest, sha256 } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
@@ -100,7 +100,7 @@ export class WriteBatch {
     const open: NewFile[] = [];
     try {
       for (const { path, bytes } of entries) {
-        const temp = tempPath(this.random);
+        const temp = tempPath(this.files, this.random);
         const file = await this.files.create(temp, 0o444);
         if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
         written.push({ temp, path });

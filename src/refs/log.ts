@@ -211,7 +211,7 @@ export class Log {
     await this.#makeFolder(number);
     // The entry before may be another writer's, linked but not yet durable: a power loss must not leave a gap.
     if (number > 1) await this.settle(number - 1);
-    const temp = tempPath(random);
+    const temp = tempPath(this.files, random);
     await writeTemp(this.files, temp, entry.bytes, 0o444);
     let ours = false;
     try {
@@ -240,7 +240,7 @@ export class Log {
 
   /** Leaves the head's number for the next process; not durable, and nothing is lost with it. */
   async writeHint(number: number, random: Random): Promise<void> {
-    const temp = tempPath(random);
+    const temp = tempPath(this.files, random);
     await writeTemp(this.files, temp, new TextEncoder().encode(`${number}\n`), 0o644, "not durable");
     try {
       await this.files.rename(temp, HINT);

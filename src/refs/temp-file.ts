@@ -32,7 +32,7 @@ export async function writeTemp(
   }
 }
 
-/** Removes a temporary name. Should that fail, the file is left for gc: what became of the act matters more. */
+/** Removes a temporary name. Should that fail, the next writer sweeps the file: what became of the act matters more. */
 export async function discard(files: Files, temp: string): Promise<void> {
   await Promise.allSettled([files.remove(temp)]);
 }

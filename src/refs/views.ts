@@ -58,7 +58,7 @@ export async function updateViews(
 
 /** @param made - folders that were made or seen in this run: looked at again only if they are gone */
 async function placeView({ files, random }: ViewFiles, ref: RefPath, id: Digest, made: Set<string>): Promise<void> {
-  const temp = tempPath(random);
+  const temp = tempPath(files, random);
   await writeTemp(files, temp, new TextEncoder().encode(`${id}\n`), 0o644, "not durable");
   try {
     await renameInto(files, temp, ref, made);

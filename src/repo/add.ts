@@ -67,6 +67,7 @@ interface Intake {
  */
 export async function add(store: Store, request: AddRequest): Promise<Added> {
   store.needSigner();
+  await store.sweep(); // what a stopped act left may be as large as what comes now
   const staged: StagedBlob[] = [];
   try {
     const intakes = await takeIn(store, request, staged);

@@ -279,6 +279,7 @@ async function keep(
   object: SignedBytes,
   signature: { publicKey: PublicKey; armored: string },
 ): Promise<void> {
+  await store.sweep();
   const batch = store.batch();
   await planSignature(store.files, batch, object, "coffer-statement", signature);
   await batch.flush();

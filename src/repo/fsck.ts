@@ -100,7 +100,9 @@ async function checkTemp(store: Store, found: Findings): Promise<void> {
   if (leftovers === undefined)
     found.notes.push(`${TEMP_FOLDER} is missing; it is made again when an account that can write opens the store`);
   else if (leftovers.length > 0)
-    found.notes.push(`${leftovers.length} temporary files in ${TEMP_FOLDER}, left by an interrupted act`);
+    found.notes.push(
+      `${leftovers.length} temporary files in ${TEMP_FOLDER}, left by an interrupted act; the next act that writes removes them`,
+    );
 }
 
 async function checkAllViews(store: Store, found: Findings): Promise<void> {

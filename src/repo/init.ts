@@ -4,7 +4,7 @@
  * Layer: repo. Format: docs/format.md, "The store on disk". No store exists without a policy.
  */
 import { access, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, systemCode } from "../base/errors.ts";
 import { POLICY_REF } from "../base/ref-path.ts";
@@ -19,6 +19,7 @@ import { openObjects } from "../objects/object-store.ts";
 import { WriteBatch } from "../objects/write-batch.ts";
 import { openMemory } from "../refs/memory.ts";
 import { createLog } from "../refs/transaction.ts";
+import { buildingPlace, sweepBeside } from "./beside.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { writeStoreKey } from "./secrets.ts";
 import { openFolder, secretsFolder, stateFolder } from "./store.ts";
@@ -38,22 +39,20 @@ export interface Initialised {
 export async function init(location: StoreLocation, policy: Stored<Policy>, ports: Ports): Promise<Initialised> {
   await refuseTaken(location.root);
   const parent = dirname(location.root);
-  const building = join(parent, `.${basename(location.root)}.init-${hex(ports.random(6))}`);
+  const beside = ports.openFolder(parent);
+  const building = buildingPlace(location.root, beside, ports);
   await system("make a folder beside the new store", () => makeFolders(parent));
+  await sweepBeside(location.root, beside);
   await system("make a folder beside the new store", () => mkdir(building, { mode: 0o755 }));
   try {
     const done = await build(ports.openFolder(building), location, policy, ports);
     await takePlace(building, location.root);
-    await ports.openFolder(parent).fsyncFolder(".");
+    await beside.fsyncFolder(".");
     return done;
   } catch (error) {
     await rm(building, { recursive: true, force: true });
     throw error;
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
 }
 
 async function refuseTaken(root: string): Promise<void> {

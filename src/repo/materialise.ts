@@ -5,7 +5,7 @@
  */
 import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type Digest, short } from "../base/digest.ts";
+import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { hashFile } from "../objects/blob-store.ts";
@@ -13,6 +13,7 @@ import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import type { Files } from "../objects/files.ts";
 import type { Verdict } from "../trust/verdict.ts";
+import { buildingPlace, sweepBeside } from "./beside.ts";
 import { openManifestFile } from "./blobs.ts";
 import { resolve } from "./resolve.ts";
 import type { Store } from "./store.ts";
@@ -79,7 +80,8 @@ export async function checkout(store: Store, name: Name, folder: string): Promis
     throw new CofferError("EXISTS", `${basename(folder)}: expected a new or an empty folder`, { cause: error });
   });
   if (taken.length > 0) throw new CofferError("EXISTS", `${basename(folder)}: expected a new or an empty folder`);
-  const building = join(dirname(folder), `.${basename(folder)}.${randomName(store)}`);
+  await sweepBeside(folder, store.files);
+  const building = buildingPlace(folder, store.files, store.ports);
   try {
     await lay(store, manifest.value, building);
     await takePlace(building, folder);
@@ -100,10 +102,6 @@ async function takePlace(building: string, folder: string): Promise<void> {
   }
 }
 const TAKEN: ReadonlySet<string> = new Set(["ENOTEMPTY", "EEXIST", "ENOTDIR"]);
-
-function randomName(store: Store): string {
-  return Buffer.from(store.ports.random(6)).toString("hex");
-}
 
 export interface VerifiedPath {
   readonly path: string;
@@ -145,7 +143,8 @@ async function layOnce(store: Store, manifest: Stored<Manifest>, home: string, f
   await system("make the folder of checkouts", () => makeFolders(home));
   const there = await kindOf(folder);
   if (there === "folder" && (await isIntact(store, manifest.value, folder))) return false;
-  const building = join(home, `.${short(manifest.id)}.${randomName(store)}`);
+  await sweepBeside(folder, store.files);
+  const building = buildingPlace(folder, store.files, store.ports);
   try {
     await lay(store, manifest.value, building);
     if (there !== "absent") await rm(folder, { recursive: true, force: true });
@@ -170,6 +169,7 @@ async function kindOf(path: string): Promise<"folder" | "other" | "absent"> {
 /** Removes what was laid in the store of manifests that were revoked. Copies made elsewhere are beyond reach. */
 export async function forgetCheckouts(store: Store, manifests: readonly Digest[]): Promise<void> {
   for (const manifest of manifests) {
+    await sweepBeside(join(store.root, CHECKOUTS, manifest), store.files);
     await system("remove a checkout", () =>
       rm(join(store.root, CHECKOUTS, manifest), { recursive: true, force: true }),
     );

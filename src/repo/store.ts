@@ -13,6 +13,7 @@ import type { Signer } from "../keys/signer.ts";
 import { parseList } from "../objects/documents/list.ts";
 import type { Files } from "../objects/files.ts";
 import { ensureFolders, TEMP_FOLDER } from "../objects/layout.ts";
+import { sweepLeftovers } from "../objects/leftovers.ts";
 import { type ObjectReader, openObjects, readObject } from "../objects/object-store.ts";
 import { WriteBatch } from "../objects/write-batch.ts";
 import { type HeadView, viewOf } from "../refs/head-view.ts";
@@ -44,7 +45,7 @@ export class Store {
   /** Id of policy version 1: entry 1 of the log names it, and the store id names entry 1. */
   readonly pin: Digest;
   readonly ports: Ports;
-  /** What went wrong after a commit that stands: a view, the hint. For people. */
+  /** What went wrong beside an act that stands, such as a view or the hint after its commit. For people. */
   readonly warnings: string[] = [];
   /** True if local/tmp was missing and was made again when the store was opened. */
   readonly mendedTemp: boolean;
@@ -53,6 +54,7 @@ export class Store {
   readonly #cache = new NodeCache();
   #seen: Seen;
   readonly #knownBefore: boolean;
+  #swept = false;
 
   /** For `openStore` only. */
   constructor(parts: {
@@ -101,6 +103,21 @@ export class Store {
     throw new CofferError("NO_STORE_KEY", "this account does not hold the store key, so it cannot write to the store");
   }
 
+  /**
+   * Before the first thing that this process writes: removes what stopped writers left. What cannot be removed is
+   * told, and stops nothing.
+   */
+  async sweep(): Promise<void> {
+    if (this.#swept) return;
+    this.#swept = true;
+    try {
+      await sweepLeftovers(this.files, this.ports.random);
+    } catch (error) {
+      if (!isCofferError(error)) throw error;
+      this.warnings.push(`files that a stopped act left stay in ${TEMP_FOLDER}: ${error.message}`);
+    }
+  }
+
   /** A new batch of durable writes into this store. */
   batch(): WriteBatch {
     return new WriteBatch(this.files, this.ports.random);
@@ -117,15 +134,17 @@ export class Store {
   async commit(act: Act): Promise<CommittedEntry | undefined> {
     const { clock, random, sleep } = this.ports;
     const signer = this.needSigner();
+    await this.sweep();
     await this.head();
     const done = await commit(this.log, this.objects, act, { signer, clock, random, sleep, cache: this.#cache });
     if (done === undefined) return undefined;
-    this.warnings.push(...done.late.map((error) => error.message));
+    const late = (error: CofferError): void => void this.warnings.push(`after the commit: ${error.message}`);
+    done.late.forEach(late);
     try {
       await this.#remember(done.entry);
     } catch (error) {
       if (!isCofferError(error)) throw error;
-      this.warnings.push(error.message); // the commit stands all the same
+      late(error); // the commit stands all the same
     }
     return { number: done.entry.facts.number, id: done.entry.id };
   }

@@ -7,7 +7,7 @@
  * on (so a new folder needs the fsyncFolder of its parent). `crash` gives the disk that the next process would find.
  */
 import { CofferError, systemCode } from "../../src/base/errors.ts";
-import type { FileStat, Files, NewFile, OpenFile } from "../../src/objects/files.ts";
+import type { FileStat, Files, NewFile, OpenFile, Writer } from "../../src/objects/files.ts";
 import { checkFilePath, fileError, notRegular, overLimit, sortByBytes } from "../../src/objects/real-files.ts";
 import { type HandleCall, type HandleDisk, newMemoryFile, openMemoryFile } from "./memory-handles.ts";
 import {
@@ -24,7 +24,7 @@ import {
 } from "./memory-tree.ts";
 
 /** Every call that is counted; those on handles start with "file.". */
-export type FilesCall = keyof Files | HandleCall;
+export type FilesCall = Exclude<keyof Files, "writer"> | HandleCall;
 
 interface Task<T, U> {
   readonly call: FilesCall;
@@ -54,9 +54,20 @@ export type Fault =
 
 export type CrashMode = "all-lost" | "none-lost" | "random";
 
+/** Every disk is used by one process: that of another disk came before it, and runs no more. */
+let processes = 0;
+
+function nextProcess(): Writer {
+  processes += 1;
+  const mark = `memory-${processes}`;
+  const stateOf = (other: string) => (other === mark ? "living" : other.startsWith("memory-") ? "gone" : "unknown");
+  return { mark, stateOf };
+}
+
 const START_NS = 1_800_000_000_000_000_000n;
 
 export class MemoryFiles implements Files {
+  readonly writer = nextProcess();
   fault: Fault | undefined;
   /** Calls so far, failed ones included. */
   calls = 0;

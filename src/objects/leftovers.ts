@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Temporary files that a stopped process left under local/tmp: removed by the next writer, as soon as it is certain that
+ * nobody writes them any more. Layer: objects. Not here: who is whose (this-process.ts), checkouts and new stores (repo).
+ *
+ * A file that is swept while its writer lives after all (a machine that was cloned while it ran, say) costs that writer
+ * the act, which fails where the file was to get its name. It never costs the store anything.
+ */
+import { CofferError } from "../base/errors.ts";
+import type { Random } from "../base/ports.ts";
+import type { FileStat, Files, WriterState } from "./files.ts";
+import { markOf, TEMP_FOLDER, tempPath } from "./layout.ts";
+
+/** Older than that, a file of somebody who cannot be asked after is taken to be left. */
+const LEFT_AFTER_NS = 24n * 3600n * 1_000_000_000n;
+
+/** Remembers each answer for one sweep. */
+export function writerStates({ writer }: Files): (name: string) => WriterState {
+  const states = new Map<string, WriterState>();
+  return (name) => {
+    const mark = markOf(name);
+    const state = states.get(mark) ?? writer.stateOf(mark);
+    states.set(mark, state);
+    return state;
+  };
+}
+
+/**
+ * @returns how many files were removed
+ * @throws CofferError NO_SPACE, IO_ERROR, CORRUPT - what was removed by then is gone
+ */
+export async function sweepLeftovers(files: Files, random: Random): Promise<number> {
+  const stateOf = writerStates(files);
+  const doubtful: string[] = [];
+  let removed = 0;
+  for (const name of (await files.list(TEMP_FOLDER)) ?? []) {
+    const path = `${TEMP_FOLDER}/${name}`;
+    const state = stateOf(name);
+    if (state === "unknown") doubtful.push(path);
+    if (state === "gone" && (await files.remove(path))) removed += 1;
+  }
+  if (doubtful.length === 0) return removed;
+  const nowNs = await diskTime(files, random);
+  for (const path of doubtful) {
+    const stat = await files.stat(path);
+    if (stat === undefined || !isLeft(stat, nowNs)) continue;
+    if (await files.remove(path)) removed += 1;
+  }
+  return removed;
+}
+
+function isLeft({ kind, mtimeNs }: FileStat, nowNs: bigint): boolean {
+  return kind === "file" && mtimeNs + LEFT_AFTER_NS < nowNs;
+}
+
+/** Now by the clock that dates the files: on a network share that is the server's, not this machine's. */
+async function diskTime(files: Files, random: Random): Promise<bigint> {
+  const path = tempPath(files, random);
+  const file = await files.create(path, 0o444);
+  if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
+  try {
+    return (await file.stat()).mtimeNs;
+  } finally {
+    await Promise.allSettled([file.close()]); // the time is known, or the first failure is the one to tell
+    await files.remove(path);
+  }
+}
