@@ -66,7 +66,10 @@ export const ERRORS = {
   EVIDENCE_FAILED: entry(EXIT.notTrusted, "an inspection failed; see `coffer show <name>`"),
   REVOKED: entry(EXIT.notTrusted, "these bytes were revoked; promote other bytes"),
   DELETED: entry(EXIT.notTrusted, "the name was deleted; promote bytes under it anew"),
-  REFUSED: entry(EXIT.notTrusted, "an approver took the approval back; propose again"),
+  REFUSED: entry(
+    EXIT.notTrusted,
+    "an approver refused it; once that is settled, run `coffer propose <name> --replace`",
+  ),
   EXPIRED: entry(EXIT.notTrusted, "propose and promote it again with a later end"),
   NOT_YET_VALID: entry(EXIT.notTrusted, "check this machine's clock"),
   STALE: entry(EXIT.notTrusted, "what is known about revocations is too old; propose and promote it again"),

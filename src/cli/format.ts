@@ -39,23 +39,28 @@ export function storeJson(store: Store, entry: { readonly number: number; readon
 }
 
 /** Lines that say what a candidate is, to be read before signing. */
-export function candidateLines({ name, statement, manifest, verdict, evidence }: Candidate): string[] {
+export function candidateLines({ name, statement, manifest, verdict, evidence, refusedBy }: Candidate): string[] {
   const { value } = statement;
   const end = value.expiresAt === undefined ? "no end" : `until ${value.expiresAt}`;
-  const files = manifest.value.files.map(
-    (file) => `  ${file.sha256}  ${sizeText(file.size).padStart(8)}  ${file.path}`,
-  );
-  const shown = files.length > 40 ? [...files.slice(0, 40), `  … and ${files.length - 40} more files`] : files;
   return [
     `${name.text} shall be trusted as exactly these files:`,
-    ...shown,
+    ...fileLines(manifest.value),
     `  manifest   ${manifest.id}`,
     `  statement  ${statement.id} (its bytes are what is signed)`,
     `  issued     ${value.issuedAt}, ${end}`,
     `  follows    ${value.previous.length === 0 ? "nothing: the first of this name" : value.previous.map(short).join(", ")}`,
     ...evidenceLines(evidence),
-    ...verdict.findings.map((finding) => `  note: ${finding.text}`),
+    ...[...refusedBy].map(([who, why]) => `  refused    by ${who}: ${why}`),
+    ...verdict.findings.filter(({ id }) => id !== "refused").map((finding) => `  note: ${finding.text}`),
   ];
+}
+
+/** The files of a manifest, as people compare them; the first 40. */
+export function fileLines({ files }: Candidate["manifest"]["value"]): string[] {
+  const lines = files
+    .slice(0, 40)
+    .map(({ sha256, size, path }) => `  ${sha256}  ${sizeText(size).padStart(8)}  ${path}`);
+  return files.length > 40 ? [...lines, `  … and ${files.length - 40} more files`] : lines;
 }
 
 /** What was found out about the manifest; findings that only describe are left to `show`. */

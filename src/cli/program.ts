@@ -62,6 +62,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   };
   addSetup(program, act);
   addPromotion(program, act);
+  addDenial(program, act);
   addReading(program, act);
   addServing(program, act);
   for (const command of everyCommand(program)) {
@@ -174,6 +175,9 @@ function addPromotion(program: Command, act: Act): void {
     .action(async (names, options, command) =>
       act(async (context) => (await import("./commands/promotion.ts")).runPromote(context, names, options))(command),
     );
+}
+
+function addDenial(program: Command, act: Act): void {
   addPerson(program.command("revoke"))
     .description("as a revoker: take a name and its bytes out of use, for ever")
     .argument("<name>", "what to revoke")
@@ -187,7 +191,18 @@ function addPromotion(program: Command, act: Act): void {
     .option("--dry-run", "only list what would fall")
     .option("--yes", "revoke without asking")
     .action(async (name, options, command) =>
-      act(async (context) => (await import("./commands/promotion.ts")).runRevoke(context, name, options))(command),
+      act(async (context) => (await import("./commands/denial.ts")).runRevoke(context, name, options))(command),
+    );
+  addPerson(program.command("reject"))
+    .description("as an approver: refuse, for ever, what is proposed or stands")
+    .argument("<name>", "the proposed name; without a candidate, what stands under it")
+    .option("--reason <text>", "why; everybody who asks is told")
+    .option("--statement <digest>", "another statement than the open candidate, by 12 or more characters of its id")
+    .option("--out <folder>", "write the refusal to sign and a summary, for somebody elsewhere")
+    .option("--in <file>", "add a refusal signed elsewhere: its .sig, beside the refusal (may be repeated)", collect)
+    .option("--yes", "sign without asking")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/denial.ts")).runReject(context, name, options))(command),
     );
 }
 

@@ -21,6 +21,7 @@ import { planSignature, type SignedBytes } from "../objects/signatures.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { Member } from "../trust/evaluate.ts";
 import type { SignedEvidence } from "../trust/evidence.ts";
+import { type Withdrawn, withdrawnFrom } from "../trust/refusals.ts";
 import { ruleFor } from "../trust/roles.ts";
 import type { Reason, Verdict } from "../trust/verdict.ts";
 import {
@@ -88,6 +89,8 @@ export interface Candidate {
   readonly verdict: Verdict;
   /** What is known of the manifest: to be read before signing. */
   readonly evidence: readonly SignedEvidence[];
+  /** Approvers whose approval of it counts no more, with why. */
+  readonly refusedBy: Withdrawn;
   /** True if the name's head is no longer what the candidate follows: its approvals count for nothing. */
   readonly void: boolean;
 }
@@ -113,6 +116,7 @@ export async function propose(store: Store, request: ProposeRequest): Promise<Ca
     await planSignature(store.files, batch, manifest, "coffer-manifest", { publicKey: signer.publicKey, armored });
     const open = await readCandidate(store, head, policies, name);
     if (open !== undefined && !open.void && !request.replace) {
+      refuseRefused(open);
       if (open.manifest.id === manifest.id && open.statement.value.expiresAt === request.expiresAt) {
         await batch.flush();
         return undefined;
@@ -128,6 +132,14 @@ export async function propose(store: Store, request: ProposeRequest): Promise<Ca
     return { moves: [{ ref: nameRef("proposed", name), to: statement.id }], batch, note: `propose ${name.text}` };
   });
   return needCandidate(store, name);
+}
+
+/** What was refused so that it cannot be promoted is proposed anew only by somebody who knows of it. */
+function refuseRefused({ statement, verdict }: Candidate): void {
+  const refused = verdict.reasons.find((reason) => reason.code === "REFUSED");
+  if (refused === undefined) return;
+  const how = "give --replace to propose it anew, which all may approve";
+  throw new CofferError("CANDIDATE_EXISTS", `statement ${short(statement.id)} has ${refused.text}; ${how}`);
 }
 
 /** What stands in the way of proposing a manifest under a name, whoever signs; undefined if nothing does. */
@@ -213,8 +225,15 @@ export async function readCandidate(
     manifest: await readManifest(store, member.value.manifest),
     verdict: await judgeCandidate(store, head, policies, name, member),
     evidence: await dossier.evidence(member.value.manifest),
+    refusedBy: await refusedBy(dossier, policies, name, id),
     void: isVoid,
   };
+}
+
+async function refusedBy(dossier: Dossier, policies: Policies, name: Name, statement: Digest): Promise<Withdrawn> {
+  const policy = newestPolicy(policies);
+  const rule = ruleFor(policy, name);
+  return rule === undefined ? new Map() : withdrawnFrom(policy, rule, statement, await dossier.refusals(statement));
 }
 
 /** @throws CofferError NOT_PROPOSED */
@@ -271,7 +290,11 @@ async function approvable(store: Store, name: Name, statement: Digest, key: Publ
   refuseVoid(candidate);
   refuseBlocked(candidate, "approved");
   const role = needRule(policies, name).approvers?.principals ?? [];
-  return { candidate, approver: needOwner(newestPolicy(policies), role, key, `approvers of ${name.text}`) };
+  const approver = needOwner(newestPolicy(policies), role, key, `approvers of ${name.text}`);
+  if (candidate.refusedBy.has(approver)) {
+    throw new CofferError("REFUSED", `${approver} has refused statement ${short(statement)}, and that is for ever`);
+  }
+  return { candidate, approver };
 }
 
 async function keep(

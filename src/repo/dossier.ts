@@ -199,7 +199,8 @@ export class Dossier {
     return this.signers(stored, "coffer-evidence", this.name, named, [this.reading.storeKey]);
   }
 
-  private async refusals(statement: Digest): Promise<Signed<Refusal>[]> {
+  /** What was refused of a statement, each refusal with all the signatures that the tree names. */
+  async refusals(statement: Digest): Promise<Signed<Refusal>[]> {
     const ids = await readList(this.reading, await this.head.readRef(refusedRef(statement)), "list of refusals");
     return Promise.all(
       ids.map(async (id) => {

@@ -168,10 +168,14 @@ async function checkEvidence(
   }
 }
 
-async function checkRefused({ store, found }: Walk, ref: RefPath, statement: Digest, id: Digest): Promise<void> {
+/** Each is about that statement and carries all the signatures that the tree names. */
+async function checkRefused(walk: Walk, ref: RefPath, statement: Digest, id: Digest): Promise<void> {
+  const { store, head, policies, found } = walk;
   for (const entry of await readList(store, id, "list of refusals")) {
     const { value } = await readObject(store.objects, entry, "refusal", parseRefusal);
     if (value.statement !== statement)
       found.problem("CORRUPT", ref, `refusal ${short(entry)} is about another statement`);
   }
+  const { name } = (await readStatement(store, statement)).value;
+  await new Dossier(store, head, policies, name).refusals(statement); // throws where one has lost a signature
 }

@@ -7,7 +7,7 @@ import { timeSeconds } from "../base/time.ts";
 import type { Manifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import type { HeadView } from "../refs/head-view.ts";
-import { evaluate, type Member } from "../trust/evaluate.ts";
+import { type EvaluateInput, evaluate, type Member } from "../trust/evaluate.ts";
 import type { Verdict } from "../trust/verdict.ts";
 import { Dossier, type Policies, readManifest, readPolicies } from "./dossier.ts";
 import type { Store } from "./store.ts";
@@ -40,8 +40,25 @@ async function judgeChain(
   chain: readonly Member[],
   candidate: boolean,
 ): Promise<Verdict> {
+  const verdict = evaluate(await gather(store, head, policies, name, dossier, chain, candidate));
+  // Only a statement whose signatures were found good may say what time it cannot be before.
+  const deciding = chain.find((member) => member.id === verdict.statement);
+  if (verdict.trusted && deciding !== undefined) await store.noteTime(timeSeconds(deciding.value.issuedAt));
+  return verdict;
+}
+
+/** All that `evaluate` is to judge of `chain`. */
+export async function gather(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+  dossier: Dossier,
+  chain: readonly Member[],
+  candidate: boolean,
+): Promise<EvaluateInput> {
   const waiting = await dossier.waiting();
-  const verdict = evaluate({
+  return {
     name,
     policies,
     storeKey: store.storeKey.keyId,
@@ -52,11 +69,7 @@ async function judgeChain(
     memory: store.memoryFacts(),
     log: { number: head.number, id: head.id },
     nowS: store.ports.clock(),
-  });
-  // Only a statement whose signatures were found good may say what time it cannot be before.
-  const deciding = chain.find((member) => member.id === verdict.statement);
-  if (verdict.trusted && deciding !== undefined) await store.noteTime(timeSeconds(deciding.value.issuedAt));
-  return verdict;
+  };
 }
 
 export interface Answer {

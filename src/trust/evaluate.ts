@@ -17,8 +17,9 @@ import type { Statement } from "../objects/documents/statement.ts";
 import { distinct } from "./distinct.ts";
 import { judgeEvidence, refusedFormats, type SignedEvidence } from "./evidence.ts";
 import { type ChainMember, sortChain } from "./heads.ts";
+import { othersSuffice, type Withdrawn, withdrawnFrom, withdrawnText } from "./refusals.ts";
 import { authorisedDenial, type ByteRevocation, byteRevocations } from "./revocation.ts";
-import { type Approval, approvalUnder, ruleFor, signedBy } from "./roles.ts";
+import { type Approval, approvalUnder, ruleFor } from "./roles.ts";
 import { type Clock, inDays, judgeTime, nearestTime } from "./validity.ts";
 import type { Fact, Reason, Verdict } from "./verdict.ts";
 
@@ -212,13 +213,13 @@ interface Judgement {
 /** Authorised under its own version, in force under the newest, within its time, nothing known against its bytes. */
 function judgeHead(input: EvaluateInput, newest: Policy, rule: Rule, head: Member): Judgement {
   const manifest = input.manifests.get(head.value.manifest);
-  const withdrawn = withdrawnFrom(input, newest, rule, head);
+  const withdrawn = withdrawnFrom(newest, rule, head.id, input.refusals);
   const signers = manifest?.signers ?? new Set<KeyId>();
-  const approval = approvalUnder(newest, rule, signers, head.signers, withdrawn);
+  const approval = approvalUnder(newest, rule, signers, head.signers, new Set(withdrawn.keys()));
   const reasons: Reason[] = [
     ...bindingReasons(input, newest.root, head),
     ...authorisationReasons(input, newest, head, signers),
-    ...forceReasons(rule, approval, withdrawn),
+    ...forceReasons(rule, approval, withdrawn, input.candidate),
   ];
   if (manifest === undefined) {
     reasons.unshift({ code: "CORRUPT", text: `manifest ${short(head.value.manifest)} is not here` });
@@ -242,7 +243,7 @@ function judgeHead(input: EvaluateInput, newest: Policy, rule: Rule, head: Membe
         text: `${entry.value.kind} passed: ${entry.value.tool.name} ${entry.value.tool.version}`,
       })),
     ],
-    findings: [...revoked.findings, ...time.findings],
+    findings: [...refusalFindings(approval, withdrawn), ...revoked.findings, ...time.findings],
     ageS: time.ageS,
     turns: [...time.turns, evidence.untilS],
   };
@@ -256,13 +257,6 @@ function finalFirst(reasons: readonly Reason[]): Reason[] {
 
 function dedupe<T extends Reason | Fact>(told: readonly T[]): T[] {
   return [...new Map(told.map((entry) => [JSON.stringify(entry), entry])).values()];
-}
-
-/** Approvers who took their approval of this statement back: by any of their keys, for ever. */
-function withdrawnFrom(input: EvaluateInput, newest: Policy, rule: Rule, head: Member): ReadonlySet<Label> {
-  const approvers = rule.approvers?.principals ?? [];
-  const about = input.refusals.filter((refusal) => refusal.value.statement === head.id);
-  return new Set(about.flatMap((refusal) => signedBy(newest, approvers, refusal.signers)));
 }
 
 /** What a statement binds must be what it is used for. */
@@ -293,17 +287,24 @@ function authorisationReasons(
   return [lacking(input, head, input.candidate ? what : `${what}: it stands in the log, so they were lost`)];
 }
 
-function forceReasons(rule: Rule, approval: Approval, withdrawn: ReadonlySet<Label>): Reason[] {
+function forceReasons(rule: Rule, approval: Approval, withdrawn: Withdrawn, candidate: boolean): Reason[] {
   if (approval.met) return [];
   if (approval.publisher === undefined) {
     return [{ code: "PUBLISHER_MISSING", text: `no publisher of rule ${rule.names.text} signed the manifest` }];
   }
   const found = `${approval.approvers.length} of ${rule.approvers?.threshold ?? "(no approvers)"} approvals`;
   const who = approval.approvers.length > 0 ? ` (${approval.approvers.join(", ")})` : "";
-  if (withdrawn.size > 0) {
-    return [{ code: "REFUSED", text: `${found}${who}; taken back by ${[...withdrawn].sort().join(", ")}` }];
-  }
-  return [{ code: "APPROVALS_SHORT", text: `${found}${who}` }];
+  const refused = withdrawnText(withdrawn);
+  if (refused === undefined) return [{ code: "APPROVALS_SHORT", text: `${found}${who}` }];
+  // A candidate may still get the approvals of others; what stands had its chance.
+  const code = candidate && othersSuffice(rule, approval, withdrawn) ? "APPROVALS_SHORT" : "REFUSED";
+  return [{ code, text: `${found}${who}; ${refused}` }];
+}
+
+/** A refusal that the others outvote is still to be seen. */
+function refusalFindings(approval: Approval, withdrawn: Withdrawn): Fact[] {
+  const text = withdrawnText(withdrawn);
+  return text === undefined || !approval.met ? [] : [{ id: "refused", text }];
 }
 
 function conclude(

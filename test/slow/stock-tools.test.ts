@@ -269,6 +269,27 @@ describe("stock tools", { skip }, () => {
     for (const path of strange) rmSync(path);
   });
 
+  test("reject --out, ssh-keygen -Y sign, reject --in: bob's refusal counts, and passes ssh-keygen -Y verify", () => {
+    world.coffer(["add", "tiny.gguf", "--name", "acme/refused"]);
+    const { id } = world.propose("acme/refused");
+    world.coffer(["reject", "acme/refused", "--reason", "not ours to give", "--out", "desk"]);
+    const file = world.path("desk", "acme-refused-main.refusal");
+    for (const [key, namespace, exit, code] of [
+      ["bob", "coffer-statement", 4, "SIGNATURE_INVALID"],
+      ["mallory", "coffer-refusal", 3, "NOT_ALLOWED"],
+      ["bob", "coffer-refusal", 0, ""],
+    ] as const) {
+      rmSync(`${file}.sig`, { force: true });
+      world.keygen(["-Y", "sign", "-q", "-P", world.secret, "-n", namespace, "-f", world.path(key), file]);
+      const { stderr } = world.coffer(["reject", "acme/refused", "--in", `${file}.sig`], exit);
+      assert.ok(stderr.includes(code), stderr);
+    }
+    const list = world.coffer(["show", "acme/refused"]).stderr;
+    assert.match(list, /refused by bob: not ours to give \[REFUSED\]/u);
+    world.coffer(["approve", "acme/refused", "--as", "alice", "--yes"], 3);
+    assert.ok(readFileSync(file, "utf8").includes(id));
+  });
+
   test("promote, revoke: then every name is what sha256sum prints", () => {
     world.coffer(["promote"]);
     world.coffer(["revoke", "acme/tiny", "--reason", "a test", "--as", "alice", "--yes"]);
@@ -316,7 +337,7 @@ describe("stock tools", { skip }, () => {
       verify(who, type.replace("/", "-"), file, message);
       seen.add(`${type} ${who}`);
     }
-    const wanted = ["evidence store", "manifest alice", "statement alice", "statement bob"];
+    const wanted = ["evidence store", "manifest alice", "refusal bob", "statement alice", "statement bob"];
     assert.deepEqual(
       [...seen].sort(),
       wanted.map((text) => `coffer/${text}`),

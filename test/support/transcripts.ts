@@ -15,7 +15,9 @@ import { writeTinyHfFolder } from "../../scripts/fixtures/tiny-hf-folder.mjs";
 import { makePickle } from "../../scripts/fixtures/tiny-pickle.mjs";
 import type { Io } from "../../src/cli/io.ts";
 import { run } from "../../src/cli/run.ts";
-import { encodePrivateKey, generatePrivateKey } from "../../src/keys/private-key.ts";
+import { encodePrivateKey, generatePrivateKey, parsePrivateKey } from "../../src/keys/private-key.ts";
+import { tweetnaclSigner } from "../../src/keys/signer.ts";
+import { type SignatureNamespace, signSshsig } from "../../src/keys/sshsig.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 
 const START_S = Date.parse("2026-11-22T12:00:00Z") / 1000;
@@ -49,6 +51,15 @@ const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => 
   },
   pickle: (world, [path = ""]) => put(world, path, makePickle()),
   write: (world, [path = "", ...text]) => put(world, path, new TextEncoder().encode(`${text.join(" ")}\n`)),
+  /** As `write`, with the public key of NAME for each "@NAME". */
+  policy: (world, [path = "", ...text]) => {
+    const keyOf = (name: string): string =>
+      readFileSync(join(world.folder, "home/.config/coffer/keys", `${name}.pub`), "utf8")
+        .split(" ", 2)
+        .join(" ");
+    const filled = text.join(" ").replace(/"@([a-z]+)"/g, (_all, name: string) => JSON.stringify(keyOf(name)));
+    put(world, path, new TextEncoder().encode(`${filled}\n`));
+  },
   /** A private key in the keys folder that opens with a passphrase, at one round: quick to open. */
   locked: (world, [name = "", ...passphrase]) => {
     const key = generatePrivateKey(world.random, name);
@@ -57,6 +68,13 @@ const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => 
     put(world, path, new TextEncoder().encode(encodePrivateKey(key, world.random, secret, 1)));
     chmodSync(join(world.folder, path), 0o600);
     put(world, `${path}.pub`, new TextEncoder().encode(`${key.publicKey.text} ${name}\n`));
+  },
+  /** What `ssh-keygen -Y sign -n NAMESPACE -f KEY FILE` does with a key of the keys folder that is open. */
+  sign: async (world, [path = "", namespace = "", name = ""]) => {
+    const key = parsePrivateKey(readFileSync(join(world.folder, "home/.config/coffer/keys", name), "utf8"));
+    const bytes = readFileSync(join(world.folder, path));
+    const signature = await signSshsig(tweetnaclSigner(key), namespace as SignatureNamespace, bytes);
+    put(world, `${path}.sig`, new TextEncoder().encode(signature));
   },
   chmod: (world, [mode = "", path = ""]) => chmodSync(join(world.folder, path), Number.parseInt(mode, 8)),
   rm: (world, [path = ""]) => rmSync(join(world.folder, path), { recursive: true }),

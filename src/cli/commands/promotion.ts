@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `add`, `propose`, `approve`, `promote`, `revoke`: the acts that change what a store says. Layer: cli. */
-import { existsSync, writeFileSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+/** `add`, `propose`, `approve`, `promote`: how a model comes to be trusted. Layer: cli. */
 import { short } from "../../base/digest.ts";
-import { CofferError, isCofferError, systemCode } from "../../base/errors.ts";
-import { LIMITS } from "../../base/limits.ts";
+import { CofferError, isCofferError } from "../../base/errors.ts";
 import { type Name, parseName } from "../../base/names.ts";
 import { formatTime, parseTime, type Time } from "../../base/time.ts";
 import { add } from "../../repo/add.ts";
-import { approve, approveWith, needCandidate, propose, whyNotProposable } from "../../repo/candidates.ts";
+import {
+  approve,
+  approveWith,
+  type Candidate,
+  needCandidate,
+  propose,
+  whyNotProposable,
+} from "../../repo/candidates.ts";
 import { onePersonSuffices, openCandidates, type Promoted, promote, promoteAlone } from "../../repo/promote.ts";
-import { forgetFallen, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
 import { findSources } from "../../repo/sources.ts";
 import type { Store } from "../../repo/store.ts";
-import { makeFolders } from "../../repo/system.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
-import { candidateLines, counted, sizeText, table } from "../format.ts";
+import { candidateLines, counted, sizeText } from "../format.ts";
 import { type PersonOptions, signerFor } from "../people.ts";
-import { readSmallFile } from "../small-file.ts";
+import { type Errand, readSignature, writeForSigning } from "../signing.ts";
 
 export interface AddOptions {
   readonly name: string;
@@ -123,12 +125,21 @@ export interface ApproveOptions extends PersonOptions {
   readonly yes?: boolean;
 }
 
+function approvalErrand(candidate: Candidate): Errand {
+  const { name, statement } = candidate;
+  const lines = candidateLines(candidate);
+  return {
+    ...{ name, command: "approve", document: "statement", namespace: "coffer-statement" },
+    ...{ bytes: statement.bytes, lines },
+  };
+}
+
 export async function runApprove(context: Context, text: string, options: ApproveOptions): Promise<void> {
   const { ui } = context;
   const name = parseName(text);
   const store = await open(context);
   const candidate = await needCandidate(store, name);
-  if (options.out !== undefined) return writeForSigning(context, candidate, options.out);
+  if (options.out !== undefined) return writeForSigning(context, options.out, approvalErrand(candidate));
   if (options.in !== undefined) {
     for (const file of options.in)
       ui.say(`added the approval of ${await approveWith(store, name, readSignature(context, file))}`);
@@ -145,43 +156,6 @@ export async function runApprove(context: Context, text: string, options: Approv
   }
   ui.say(`not yet: ${verdict.reasons.map((reason) => reason.text).join("; ")}`);
   ui.next(`coffer approve${storeFlag(context)} ${name.text} --as ANOTHER`);
-}
-
-/** The bytes to sign and a summary to read, for somebody without access to the store. */
-async function writeForSigning(
-  context: Context,
-  candidate: Awaited<ReturnType<typeof needCandidate>>,
-  folder: string,
-): Promise<void> {
-  const { io, ui } = context;
-  const base = `${candidate.name.namespace}-${candidate.name.model}-${candidate.name.version}`;
-  const target = resolve(io.cwd, folder);
-  const statement = join(target, `${base}.statement`);
-  const summary = join(target, `${base}.txt`);
-  if (existsSync(statement) || existsSync(summary)) throw new CofferError("EXISTS", `${folder} holds ${base} already`);
-  try {
-    await makeFolders(target);
-    writeFileSync(statement, candidate.statement.bytes, { flag: "wx" });
-    const how = `To agree, sign the exact bytes of ${base}.statement and send the .sig back:\n`;
-    const command = `  ssh-keygen -Y sign -n coffer-statement -f KEY ${base}.statement\n`;
-    writeFileSync(summary, `${candidateLines(candidate).join("\n")}\n\n${how}${command}`, { flag: "wx" });
-  } catch (error) {
-    throw new CofferError("IO_ERROR", `cannot write into ${basename(target)} (${systemCode(error)})`, { cause: error });
-  }
-  ui.data(statement);
-  ui.data(summary);
-  ui.say("read the summary, then sign the statement's exact bytes:");
-  ui.say(`  ssh-keygen -Y sign -n coffer-statement -f KEY ${join(folder, `${base}.statement`)}`);
-  ui.next(`coffer approve${storeFlag(context)} ${candidate.name.text} --in ${join(folder, `${base}.statement.sig`)}`);
-}
-
-function readSignature({ io }: Context, path: string): Uint8Array {
-  try {
-    return readSmallFile(resolve(io.cwd, path), LIMITS.signatureBytes, "a signature");
-  } catch (error) {
-    if (!isCofferError(error, "LIMIT_EXCEEDED")) throw error;
-    throw new CofferError("SIGNATURE_INVALID", error.message, { cause: error }); // junk like any other
-  }
 }
 
 export async function runPromote(context: Context, texts: readonly string[], options: ProposeOptions): Promise<void> {
@@ -233,68 +207,4 @@ async function promoteReady(context: Context, store: Store): Promise<Promoted[]>
   const [error] = waiting.values();
   if (error === undefined) throw new CofferError("NOT_PROPOSED", "nothing is proposed");
   throw new CofferError(error.code, `none of ${counted(waiting.size, "candidate")} is ready`);
-}
-
-export interface RevokeOptions extends PersonOptions {
-  readonly reason?: string;
-  readonly also?: readonly string[];
-  readonly replace?: boolean;
-  readonly dryRun?: boolean;
-  readonly yes?: boolean;
-}
-
-export async function runRevoke(context: Context, text: string, options: RevokeOptions): Promise<void> {
-  const { ui } = context;
-  const name = parseName(text);
-  const request = {
-    name,
-    also: options.also ?? [],
-    replace: options.replace === true,
-    ...(options.reason === undefined ? {} : { reason: options.reason }),
-  };
-  const store = await open(context);
-  const plan = await planRevoke(store, request);
-  if (plan.already !== undefined) {
-    await forgetFallen(store, plan);
-    ui.say(`${name.text} is revoked already (statement ${short(plan.already)}); nothing was done`);
-    return;
-  }
-  showPlan(context, plan);
-  if (options.dryRun === true) {
-    for (const fallen of plan.falls) ui.data(fallen.text);
-    ui.next(`coffer revoke${storeFlag(context)} ${name.text} --reason TEXT`);
-    return;
-  }
-  const signer = await signerFor(context, store, options);
-  await ui.confirm(`revoke ${name.text}, for ever?`, options.yes === true);
-  const done = await revoke(store, request, signer, plan);
-  showLate(context, store);
-  if (done.entry === undefined) {
-    ui.say(
-      `signed by ${done.signed.join(", ")}: ${done.signed.length} of ${done.threshold} needed; nothing is revoked yet`,
-    );
-    ui.next(`coffer revoke${storeFlag(context)} ${name.text} --as ANOTHER`);
-    return;
-  }
-  for (const fallen of done.falls.length === 0 ? [name] : done.falls) ui.data(fallen.text);
-  ui.say(
-    `${name.text} is revoked by ${done.signed.join(", ")}: statement ${short(done.statement)}, log entry ${done.entry}`,
-  );
-  ui.next(`coffer show${storeFlag(context)} ${name.text}`);
-}
-
-function showPlan({ ui }: Context, plan: RevokePlan): void {
-  ui.say(
-    `revoking ${plan.name.text}: ${counted(plan.revokes.manifests.length, "manifest")}, ${counted(plan.revokes.blobs.length, "blob")} of weights`,
-  );
-  if (plan.waiting !== undefined) {
-    const { reason } = plan.waiting.value;
-    ui.say(`  statement ${plan.waiting.id}, which others have signed`);
-    ui.say(`  reason  ${reason ?? "(none given)"}`);
-    for (const blob of plan.revokes.blobs) ui.say(`  revokes blob ${blob}`);
-  }
-  for (const line of table(plan.falls.map((name) => ["  falls", name.text]))) ui.say(line);
-  for (const { blob, heldBy } of plan.kept) {
-    ui.say(`  stays  blob ${blob}, which ${heldBy.text} holds too; to take it as well: --also ${blob}`);
-  }
 }
