@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import { ERRORS, EXIT } from "../base/errors.ts";
+import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
 import type { Io } from "./io.ts";
 import { run } from "./run.ts";
@@ -28,6 +29,7 @@ const io: Io = {
       await setTimeout(ms);
     },
     openFolder: openRealFiles,
+    machine: realMachine,
   },
 };
 

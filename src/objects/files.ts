@@ -17,10 +17,22 @@ export interface FileStat {
   /** Permission bits only, such as 0o444. */
   readonly mode: number;
   readonly links: number;
+  /** Number of the account that owns it. */
+  readonly owner: number;
   readonly device: bigint;
   readonly inode: bigint;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+}
+
+/** Where an open file lies, as the system tells it for the very descriptor. */
+export interface FilePlace {
+  /** Number of the mount; the system may use it again after an unmount. */
+  readonly mount: number;
+  /** As in mountinfo: "ext4", "nfs4", "fuse.sshfs" … */
+  readonly fileSystem: string;
+  /** What the blocks lie on: "fixed" is a disk that stays in the machine; "unknown" is anything that is not a disk. */
+  readonly medium: "fixed" | "removable" | "loop" | "unknown";
 }
 
 /** An open regular file; must be closed. `close` waits for calls still running, and a second one does nothing. */
@@ -28,6 +40,10 @@ export interface OpenFile {
   /** Fills `buffer` from `position` as far as the file goes; returns the bytes read, 0 at the end. */
   read(buffer: Uint8Array, position: number): Promise<number>;
   stat(): Promise<FileStat>;
+  /** undefined where the system does not tell: all but Linux. */
+  place(): Promise<FilePlace | undefined>;
+  /** Makes the content durable. A failed fsync is final: the caller must give the file up, never retry. */
+  fsync(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,8 +51,6 @@ export interface OpenFile {
 export interface NewFile extends OpenFile {
   /** Appends; `bytes` must not change until it settles. Calls may overlap and keep the order they were made in. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Makes the content durable. A failed fsync is final: the caller must give the file up, never retry. */
-  fsync(): Promise<void>;
 }
 
 /** Whether a process still runs, as far as can be told from here. */

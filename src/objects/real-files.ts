@@ -13,23 +13,22 @@ import {
   fchmodSync,
   constants as flags,
   fstatSync,
-  fsync,
   linkSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
   openSync,
-  read,
   readdirSync,
   readSync,
   renameSync,
   rmdirSync,
   unlinkSync,
-  write,
 } from "node:fs";
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
-import type { FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
+import { fsyncOf, readAt, writeAt } from "./descriptors.ts";
+import type { FilePlace, FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
+import { placeOf } from "./mounts.ts";
 import { thisProcess } from "./this-process.ts";
 
 /** O_NONBLOCK: opening a fifo that lies where a file should be must not wait for a writer. */
@@ -249,6 +248,15 @@ class NodeOpenFile implements OpenFile {
     return attempt("stat", this.path, () => toFileStat(fstatSync(this.fd, { bigint: true })));
   }
 
+  async place(): Promise<FilePlace | undefined> {
+    this.checkOpen();
+    return attempt("find the mount of", this.path, () => placeOf(this.fd));
+  }
+
+  async fsync(): Promise<void> {
+    await this.run("fsync", () => fsyncOf(this.fd));
+  }
+
   /** Waits for what still runs: the system may give the number of a closed file to the next one at once. */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -290,7 +298,7 @@ class NodeNewFile extends NodeOpenFile implements NewFile {
     }
   }
 
-  async fsync(): Promise<void> {
+  override async fsync(): Promise<void> {
     await this.#final("fsync", () => fsyncOf(this.fd));
   }
 
@@ -341,6 +349,7 @@ function toFileStat(stat: BigIntStats): FileStat {
     sizeBytes: Number(stat.size),
     mode: Number(stat.mode & 0o7777n),
     links: Number(stat.nlink),
+    owner: Number(stat.uid),
     device: stat.dev,
     inode: stat.ino,
     mtimeNs: stat.mtimeNs,
@@ -376,22 +385,4 @@ function closingAfter<T>(fd: number, doing: string, path: string, call: () => T)
   } finally {
     closeSync(fd);
   }
-}
-
-function readAt(fd: number, into: Uint8Array, position: number): Promise<number> {
-  return new Promise((settle, fail) => {
-    read(fd, into, 0, into.length, position, (error, count) => (error ? fail(error) : settle(count)));
-  });
-}
-
-function writeAt(fd: number, bytes: Uint8Array, position: number): Promise<number> {
-  return new Promise((settle, fail) => {
-    write(fd, bytes, 0, bytes.length, position, (error, count) => (error ? fail(error) : settle(count)));
-  });
-}
-
-function fsyncOf(fd: number): Promise<undefined> {
-  return new Promise((settle, fail) => {
-    fsync(fd, (error) => (error ? fail(error) : settle(undefined)));
-  });
 }

@@ -4,64 +4,21 @@
  * Copies, never hard links: a linked file could be edited in place. Layer: repo. Holds invariant 6.
  */
 import { lstat, readdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
-import { hashFile } from "../objects/blob-store.ts";
-import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
+import type { Manifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
-import type { Files } from "../objects/files.ts";
 import type { Verdict } from "../trust/verdict.ts";
 import { buildingPlace, sweepBeside } from "./beside.ts";
-import { openManifestFile } from "./blobs.ts";
+import { type Checked, checkLaid, keepLaid, lay } from "./laid.ts";
+import { folderTopic } from "./receipts.ts";
 import { resolve } from "./resolve.ts";
 import type { Store } from "./store.ts";
 import { makeFolders, system } from "./system.ts";
 
 const CHECKOUTS = "local/checkouts";
-
-/** Writes the manifest's files into a folder that must be new or empty, each byte verified before it is written. */
-async function lay(store: Store, manifest: Manifest, folder: string): Promise<void> {
-  await system("make the folder", () => makeFolders(folder));
-  for (const file of manifest.files) {
-    const parent = join(folder, dirname(file.path));
-    await system("make the folder", () => makeFolders(parent));
-    await copyOut(store, file, store.ports.openFolder(parent), basename(file.path));
-  }
-}
-
-async function copyOut(store: Store, file: ManifestFile, target: Files, name: string): Promise<void> {
-  const blob = await openManifestFile(store, file);
-  try {
-    const copy = await target.create(name, 0o444);
-    if (copy === undefined) throw new CofferError("EXISTS", `${file.path} is there already`);
-    try {
-      for await (const piece of blob.stream(0, blob.sizeBytes)) await copy.write(piece);
-    } finally {
-      await copy.close();
-    }
-  } finally {
-    await blob.close();
-  }
-}
-
-/** True if the folder holds exactly the manifest's files with exactly their bytes. */
-async function isIntact(store: Store, manifest: Manifest, folder: string): Promise<boolean> {
-  const entries = await system("list the checkout", () => readdir(folder, { recursive: true, withFileTypes: true }));
-  if (entries.some((entry) => !entry.isFile() && !entry.isDirectory())) return false;
-  if (entries.filter((entry) => entry.isFile()).length !== manifest.files.length) return false;
-  for (const file of manifest.files) {
-    const open = await store.ports.openFolder(join(folder, dirname(file.path))).open(basename(file.path));
-    if (open === undefined) return false;
-    try {
-      if ((await hashFile(open)).sha256 !== file.sha256) return false;
-    } finally {
-      await open.close();
-    }
-  }
-  return true;
-}
 
 export interface CheckedOut {
   readonly folder: string;
@@ -108,11 +65,13 @@ export interface VerifiedPath {
   readonly verdict: Verdict;
   /** True if what lay there was damaged and was laid again. */
   readonly mended: boolean;
+  /** Why the next call will hash the files again, where a receipt should have spared it. */
+  readonly unkept?: CofferError;
 }
 
 /**
- * The path of one file of a trusted name, laid under `to` (or local/checkouts in the store) and verified just now,
- * together with the files beside it, which a runtime may open as well.
+ * The path of one file of a trusted name, laid under `to` (or local/checkouts in the store) and verified just now, by
+ * its bytes or by a receipt, together with the files beside it, which a runtime may open as well.
  *
  * @param file - its path in the manifest; may be left out where there is one file, or one gguf
  * @throws CofferError as `resolve`; FILE_NOT_FOUND; CORRUPT; NO_SPACE, IO_ERROR
@@ -122,8 +81,8 @@ export async function pathOf(store: Store, name: Name, file?: string, to?: strin
   const wanted = chooseFile(manifest.value, file);
   const home = to ?? join(store.root, CHECKOUTS);
   const folder = join(home, manifest.id);
-  const mended = await layOnce(store, manifest, home, folder);
-  return { path: join(folder, wanted), verdict, mended };
+  const found = await layOnce(store, manifest, home, folder);
+  return { path: join(folder, wanted), verdict, ...found };
 }
 
 function chooseFile(manifest: Manifest, file: string | undefined): string {
@@ -139,22 +98,36 @@ function chooseFile(manifest: Manifest, file: string | undefined): string {
   throw new CofferError("USAGE", `say which file: ${shown}`);
 }
 
-async function layOnce(store: Store, manifest: Stored<Manifest>, home: string, folder: string): Promise<boolean> {
+async function layOnce(
+  store: Store,
+  manifest: Stored<Manifest>,
+  home: string,
+  folder: string,
+): Promise<Pick<VerifiedPath, "mended" | "unkept">> {
   await system("make the folder of checkouts", () => makeFolders(home));
   const there = await kindOf(folder);
-  if (there === "folder" && (await isIntact(store, manifest.value, folder))) return false;
+  const found: Checked = there === "folder" ? await checkLaid(store, { manifest, folder }) : { intact: false };
+  if (found.intact) return { mended: false, ...unkeptOf(found) };
   await sweepBeside(folder, store.files);
   const building = buildingPlace(folder, store.files, store.ports);
+  const mended = there !== "absent";
   try {
-    await lay(store, manifest.value, building);
-    if (there !== "absent") await rm(folder, { recursive: true, force: true });
+    const laid = await lay(store, manifest.value, building);
+    if (mended) await rm(folder, { recursive: true, force: true });
     await takePlace(building, folder);
+    return { mended, ...(await keepLaid(store, { manifest, folder }, laid)) };
   } catch (error) {
     await rm(building, { recursive: true, force: true });
+    if (!isCofferError(error, "EXISTS")) throw error;
     // Another process laid the same manifest meanwhile: what it laid is checked like anything else found there.
-    if (!isCofferError(error, "EXISTS") || !(await isIntact(store, manifest.value, folder))) throw error;
+    const theirs = await checkLaid(store, { manifest, folder });
+    if (!theirs.intact) throw error;
+    return { mended, ...unkeptOf(theirs) };
   }
-  return there !== "absent";
+}
+
+function unkeptOf({ unkept }: Checked): Pick<VerifiedPath, "unkept"> {
+  return unkept === undefined ? {} : { unkept };
 }
 
 async function kindOf(path: string): Promise<"folder" | "other" | "absent"> {
@@ -169,9 +142,9 @@ async function kindOf(path: string): Promise<"folder" | "other" | "absent"> {
 /** Removes what was laid in the store of manifests that were revoked. Copies made elsewhere are beyond reach. */
 export async function forgetCheckouts(store: Store, manifests: readonly Digest[]): Promise<void> {
   for (const manifest of manifests) {
-    await sweepBeside(join(store.root, CHECKOUTS, manifest), store.files);
-    await system("remove a checkout", () =>
-      rm(join(store.root, CHECKOUTS, manifest), { recursive: true, force: true }),
-    );
+    const folder = join(store.root, CHECKOUTS, manifest);
+    await sweepBeside(folder, store.files);
+    await store.receipts?.forget(folderTopic(manifest, folder));
+    await system("remove a checkout", () => rm(folder, { recursive: true, force: true }));
   }
 }

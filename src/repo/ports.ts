@@ -2,6 +2,7 @@
 /** What an act is handed by its edge: time, randomness, waiting, and folders as Files ports. Layer: repo. */
 import type { Clock, Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
+import type { Machine } from "./machine.ts";
 
 export interface Ports {
   readonly clock: Clock;
@@ -9,6 +10,8 @@ export interface Ports {
   readonly sleep: (ms: number) => Promise<void>;
   /** A Files port on an existing folder. */
   readonly openFolder: (absolutePath: string) => Files;
+  /** Left out: no receipts are made or believed. */
+  readonly machine?: Machine;
 }
 
 /** Where a store and what belongs to it on this machine lie. */

@@ -3,6 +3,7 @@
  * The store key's private half: a file `store_key` in the secrets folder, never in the store. Layer: repo.
  * It signs log entries and this store's own inspections; it has no power over names.
  */
+import { hkdfSync } from "node:crypto";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
@@ -26,11 +27,18 @@ export async function writeStoreKey(secrets: Files, key: PrivateKey, random: Ran
   await secrets.fsyncFolder(".");
 }
 
+/** What this account may do for the store. */
+export interface StoreSecret {
+  readonly signer: Signer;
+  /** Under it receipts are written (receipts.ts): whoever holds the store key may. */
+  readonly receipts: Uint8Array;
+}
+
 /**
- * @returns the signer, or undefined if this account has no store key: the store is then read-only
+ * @returns undefined if this account has no store key: the store is then read-only
  * @throws CofferError KEY_MODE - others may read the file; KEY_INVALID - it holds another key
  */
-export async function readStoreKey(secrets: Files, expected: PublicKey): Promise<Signer | undefined> {
+export async function readStoreKey(secrets: Files, expected: PublicKey): Promise<StoreSecret | undefined> {
   const stat = await secrets.stat(KEY_FILE);
   if (stat === undefined) return undefined;
   if ((stat.mode & 0o077) !== 0) {
@@ -42,5 +50,8 @@ export async function readStoreKey(secrets: Files, expected: PublicKey): Promise
   if (key.publicKey.keyId !== expected.keyId) {
     throw new CofferError("KEY_INVALID", "store_key is not this store's key: another store's secrets folder?");
   }
-  return nodeSigner(key);
+  return {
+    signer: nodeSigner(key),
+    receipts: new Uint8Array(hkdfSync("sha256", key.seed, "", "coffer receipts 1", 32)),
+  };
 }

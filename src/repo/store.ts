@@ -23,7 +23,8 @@ import { type Memory, openMemory, type Seen } from "../refs/memory.ts";
 import { EMPTY_TREE, NodeCache } from "../refs/ref-node.ts";
 import { type Act, commit } from "../refs/transaction.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
-import { readStoreKey } from "./secrets.ts";
+import { Receipts } from "./receipts.ts";
+import { readStoreKey, type StoreSecret } from "./secrets.ts";
 import { readStoreFile } from "./store-file.ts";
 import { makeFolders } from "./system.ts";
 
@@ -49,6 +50,8 @@ export class Store {
   readonly warnings: string[] = [];
   /** True if local/tmp was missing and was made again when the store was opened. */
   readonly mendedTemp: boolean;
+  /** What spares reading a big file again; undefined without the store key, or where the machine has no boot id. */
+  readonly receipts: Receipts | undefined;
   readonly #signer: Signer | undefined;
   readonly #memory: Memory | undefined;
   readonly #cache = new NodeCache();
@@ -64,7 +67,7 @@ export class Store {
     log: Log;
     pin: Digest;
     ports: Ports;
-    signer: Signer | undefined;
+    secret: StoreSecret | undefined;
     memory: Memory | undefined;
     seen: Seen;
     mendedTemp: boolean;
@@ -77,7 +80,8 @@ export class Store {
     this.pin = parts.pin;
     this.ports = parts.ports;
     this.mendedTemp = parts.mendedTemp;
-    this.#signer = parts.signer;
+    this.receipts = receiptsOf(parts);
+    this.#signer = parts.secret?.signer;
     this.#memory = parts.memory;
     this.#seen = parts.seen;
     this.#knownBefore = parts.seen.head !== undefined;
@@ -168,6 +172,16 @@ export class Store {
   }
 }
 
+function receiptsOf(parts: {
+  readonly files: Files;
+  readonly ports: Ports;
+  readonly secret: StoreSecret | undefined;
+}): Receipts | undefined {
+  const { files, ports, secret } = parts;
+  if (secret === undefined || ports.machine === undefined) return undefined;
+  return new Receipts({ files, secret: secret.receipts, machine: ports.machine, random: ports.random });
+}
+
 /** Opens what an absolute path leads to, made with its parents if `mode` is given. */
 export async function openFolder(ports: Ports, path: string, mode?: number): Promise<Files> {
   if (mode !== undefined) {
@@ -201,13 +215,13 @@ export async function openStore(location: StoreLocation, ports: Ports): Promise<
   const objects = withEmptyTree(openObjects(files));
   const log = await openLog(files, storeKey);
   const pin = await readPin(log, objects);
-  const signer = await readStoreKey(ports.openFolder(secretsFolder(location, log.storeId)), storeKey);
+  const secret = await readStoreKey(ports.openFolder(secretsFolder(location, log.storeId)), storeKey);
   const memory = location.memory
     ? openMemory(await openFolder(ports, stateFolder(location, log.storeId), 0o700))
     : undefined;
   const seen = (await memory?.readMemory()) ?? {};
-  const mendedTemp = signer !== undefined && (await mendTemp(files));
-  const store = new Store({ root: location.root, files, objects, log, pin, ports, signer, memory, seen, mendedTemp });
+  const mendedTemp = secret !== undefined && (await mendTemp(files));
+  const store = new Store({ root: location.root, files, objects, log, pin, ports, secret, memory, seen, mendedTemp });
   if (seen.head !== undefined) await log.extendsFrom(seen.head, await log.findHead());
   return store;
 }

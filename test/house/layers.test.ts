@@ -117,7 +117,7 @@ for (const layer of LAYERS) {
   allowed.push(
     ...plant(`src/${layer}/planted-allowed.ts`, [...yes.map((other) => `../${file(other)}`), "./x.ts", ...HARMLESS]),
   );
-  if (layer !== "repo") forbidden.push(...plant(`src/${layer}/planted-glob.ts`, ["fast-glob"]));
+  if (layer !== "repo") forbidden.push(...plant(`src/${layer}/planted-glob.ts`, ["fast-glob", "msgpackr/pack"]));
   if (layer !== "cli") forbidden.push(...plant(`src/${layer}/planted-commander.ts`, ["commander"]));
   if (layer !== "keys") forbidden.push(...plant(`src/${layer}/planted-crypto.ts`, ["tweetnacl", "bcrypt-pbkdf"]));
 }
@@ -143,7 +143,7 @@ allowed.push(
     ...HARMLESS,
   ]),
   ...plant("src/objects/planted-files.ts", ["node:fs", "node:fs/promises"]),
-  ...plant("src/repo/planted-allowed-too.ts", ["node:fs/promises", "fast-glob"]),
+  ...plant("src/repo/planted-allowed-too.ts", ["node:fs/promises", "fast-glob", "msgpackr/pack"]),
   ...plant("src/server/planted-allowed-too.ts", ["node:http", "node:net"]),
   ...plant("src/keys/planted-allowed-too.ts", ["tweetnacl", "bcrypt-pbkdf"]),
   ...plant("src/cli/planted-allowed-too.ts", ["commander", "node:child_process"]),

@@ -177,6 +177,7 @@ class Watched {
     return {
       read: (buffer, position) => file.read(buffer, position),
       stat: () => file.stat(),
+      place: () => file.place(),
       write: (bytes) => file.write(bytes),
       fsync: () => {
         this.calls.push("fsync");

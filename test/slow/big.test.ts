@@ -178,6 +178,8 @@ function counting(files: Files, count: (bytes: number) => void): Files {
         return length;
       },
       stat: () => file.stat(),
+      place: () => file.place(),
+      fsync: () => file.fsync(),
       close: () => file.close(),
     };
   };

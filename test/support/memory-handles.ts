@@ -51,6 +51,18 @@ class MemoryOpenFile implements OpenFile {
     return this.disk.run("file.stat", () => statOf(this.file));
   }
 
+  /** Memory is on no mount: no receipt is made of it. */
+  async place(): Promise<undefined> {
+    this.checkOpen();
+  }
+
+  async fsync(): Promise<void> {
+    this.checkOpen();
+    await this.disk.run("file.fsync", () => {
+      this.file.syncedBytes = this.file.bytes.length;
+    });
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true; // also when the call then fails: the number of the handle is gone all the same
@@ -74,7 +86,7 @@ class MemoryNewFile extends MemoryOpenFile implements NewFile {
     );
   }
 
-  async fsync(): Promise<void> {
+  override async fsync(): Promise<void> {
     await this.#final("file.fsync", () => {
       this.file.syncedBytes = this.file.bytes.length;
     });

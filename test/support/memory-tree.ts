@@ -42,6 +42,7 @@ export function statOf(node: Node): FileStat {
     sizeBytes: node.kind === "file" ? node.bytes.length : 0,
     mode: node.kind === "file" ? node.mode : 0o755,
     links: node.links,
+    owner: 0,
     device: 1n,
     inode: node.inode,
     mtimeNs: node.mtimeNs,

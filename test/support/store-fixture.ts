@@ -83,8 +83,15 @@ export interface StoreFixture {
   revoke(name: string, reason?: string, store?: Store): Promise<void>;
 }
 
-/** @param rules - in place of the one rule for all names */
-export async function makeStoreFixture(ending: Ending, rules?: readonly object[]): Promise<StoreFixture> {
+/**
+ * @param rules - in place of the one rule for all names
+ * @param changes - ports other than the usual ones
+ */
+export async function makeStoreFixture(
+  ending: Ending,
+  rules?: readonly object[],
+  changes: Partial<Ports> = {},
+): Promise<StoreFixture> {
   const folder = mkdtempSync(join(fastFolder(), "coffer-fixture-"));
   ending.after(() => rmSync(folder, { recursive: true, force: true }));
   const keys = Object.fromEntries(
@@ -97,6 +104,7 @@ export async function makeStoreFixture(ending: Ending, rules?: readonly object[]
     random: (length) => randomBytes(length),
     sleep: async (ms) => void (await sleep(ms)),
     openFolder: openRealFiles,
+    ...changes,
   };
   const location: StoreLocation = { root: join(folder, "my.coffer"), stateHome: join(folder, "state"), memory: true };
   const draft = {

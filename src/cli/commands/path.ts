@@ -17,6 +17,9 @@ export async function runPath(
   const to = options.to === undefined ? undefined : resolvePath(io.cwd, options.to);
   const found = await pathOf(store, parseName(text), file, to);
   if (found.mended) ui.warn("what lay there was damaged or altered; it was laid again from the store");
+  if (found.unkept !== undefined) {
+    ui.warn(`no receipt was kept, so the next call reads all again: ${found.unkept.message}`);
+  }
   ui.raw(`${found.path}\n`);
 }
 
