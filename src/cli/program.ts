@@ -261,6 +261,7 @@ function addServing(program: Command, act: Act): void {
     .command("serve")
     .description("serve what is trusted, read-only, on 127.0.0.1")
     .option("--port <port>", "the port; 0 takes a free one", "8470")
+    .option("--grace <seconds>", "when told to stop, let running downloads go on for this long", "10")
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/serve.ts")).runServe(context, options))(command),
     );

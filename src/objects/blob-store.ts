@@ -179,10 +179,10 @@ export async function openBlob(
     if (sizeBytes !== claim.size) {
       throw new CofferError("CORRUPT", `blob ${short(claim.sha256)}: expected ${claim.size} bytes, found ${sizeBytes}`);
     }
-    const digests = chunkDigests(claim, chunkList);
+    checkChunkList(claim, chunkList);
     return {
       sizeBytes,
-      stream: (start, end) => streamChunks(file, claim, digests, start, end),
+      stream: (start, end) => streamChunks(file, claim, chunkList, start, end),
       close: () => file.close(),
     };
   } catch (error) {
@@ -191,19 +191,24 @@ export async function openBlob(
   }
 }
 
-function chunkDigests(claim: BlobClaim, chunkList: Uint8Array | undefined): readonly Digest[] {
-  if (claim.size <= LIMITS.chunkBytes) return [claim.sha256];
+/** @throws CofferError CORRUPT - the chunk list has not the length that a blob of this size asks for */
+export function checkChunkList(claim: BlobClaim, chunkList: Uint8Array | undefined): void {
   const count = Math.ceil(claim.size / LIMITS.chunkBytes);
-  if (chunkList?.length !== count * 32) {
+  if (claim.size > LIMITS.chunkBytes && chunkList?.length !== count * 32) {
     throw new CofferError("CORRUPT", `chunk list of blob ${short(claim.sha256)}: expected ${count} digests`);
   }
-  return Array.from({ length: count }, (_, index) => digestFromBytes(chunkList.subarray(index * 32, index * 32 + 32)));
+}
+
+/** What chunk `index` must hash to. @param chunkList - as `checkChunkList` took it */
+export function chunkDigestAt(claim: BlobClaim, chunkList: Uint8Array | undefined, index: number): Digest {
+  if (claim.size <= LIMITS.chunkBytes || chunkList === undefined) return claim.sha256;
+  return digestFromBytes(chunkList.subarray(index * 32, index * 32 + 32));
 }
 
 async function* streamChunks(
   file: OpenFile,
   claim: BlobClaim,
-  digests: readonly Digest[],
+  chunkList: Uint8Array | undefined,
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
@@ -215,7 +220,7 @@ async function* streamChunks(
     const length = Math.min(LIMITS.chunkBytes, claim.size - from);
     const read = await file.read(buffer.subarray(0, length), from);
     const chunk = buffer.subarray(0, read);
-    if (read !== length || sha256(chunk) !== digests[index]) {
+    if (read !== length || sha256(chunk) !== chunkDigestAt(claim, chunkList, index)) {
       throw new CofferError("CORRUPT", `blob ${short(claim.sha256)}: bytes ${from} to ${from + length} are damaged`);
     }
     const piece = chunk.subarray(Math.max(0, start - from), Math.min(length, end - from));

@@ -13,13 +13,21 @@ import type { Store } from "./store.ts";
 
 /** @throws CofferError CORRUPT - the blob or its chunk list is missing or of another size */
 export async function openManifestFile(store: Store, file: ManifestFile): Promise<BlobReader> {
-  const chunks = file.chunks === undefined ? undefined : await store.objects.read(file.chunks);
-  if (file.chunks !== undefined && chunks === undefined) {
-    throw new CofferError("CORRUPT", `chunk list ${short(file.chunks)} of ${file.path} is missing`);
-  }
-  const reader = await openBlob(store.files, file, chunks);
-  if (reader === undefined) throw new CofferError("CORRUPT", `blob ${short(file.sha256)} (${file.path}) is missing`);
+  const reader = await openBlob(store.files, file, await readChunkList(store, file));
+  if (reader === undefined) throw missingBlob(file);
   return reader;
+}
+
+/** The bytes of a file's chunk list; undefined if it has none. @throws CofferError CORRUPT - missing or altered */
+export async function readChunkList(store: Store, file: ManifestFile): Promise<Uint8Array | undefined> {
+  if (file.chunks === undefined) return undefined;
+  const bytes = await store.objects.read(file.chunks);
+  if (bytes !== undefined) return bytes;
+  throw new CofferError("CORRUPT", `chunk list ${short(file.chunks)} of ${file.path} is missing`);
+}
+
+export function missingBlob({ sha256, path }: ManifestFile): CofferError {
+  return new CofferError("CORRUPT", `blob ${short(sha256)} (${path}) is missing`);
 }
 
 interface Held {

@@ -9,18 +9,20 @@ import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Name, NameText } from "../base/names.ts";
 import { parseRefPath } from "../base/ref-path.ts";
 import { timeSeconds } from "../base/time.ts";
-import type { BlobReader } from "../objects/blob-store.ts";
+import { ChunkCache } from "../objects/chunk-cache.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
+import { PIECE_BYTES, type SharedBlob, SharedBlobs } from "../objects/shared-blob.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { Verdict } from "../trust/verdict.ts";
-import { BlobHolders, openManifestFile } from "./blobs.ts";
+import { BlobHolders, missingBlob, readChunkList } from "./blobs.ts";
 import { type Policies, readManifest, readPolicies } from "./dossier.ts";
 import { judge } from "./resolve.ts";
 import { LeastRecent, Probe } from "./serving-cache.ts";
 import type { Store } from "./store.ts";
 
-export type { BlobReader, HeadView, ManifestFile, Verdict };
+export type { HeadView, ManifestFile, SharedBlob, Verdict };
+export { PIECE_BYTES };
 
 /** Verdicts kept, over all heads. */
 const VERDICTS = 4096;
@@ -28,6 +30,10 @@ const VERDICTS = 4096;
 const MANIFEST_FILES = 200_000;
 /** Heads whose policies and names are kept: a request that began on the head before still finds its own. */
 const HEADS = 2;
+/** Chunks of blobs in memory, for all downloads together. */
+const CHUNK_BYTES = 64 * 1024 * 1024;
+/** Chunk lists in memory: 32 bytes for each 8 MiB of a blob. */
+const CHUNK_LIST_BYTES = 16 * 1024 * 1024;
 /** A verdict tells ages in days; no answer is kept so long that they would be wrong. */
 const LONGEST_S = 600;
 
@@ -62,11 +68,14 @@ export class Serving {
   private readonly manifests = new LeastRecent<KnownManifest>(MANIFEST_FILES, ({ value }) => value.files.length);
   private readonly policies = new LeastRecent<Policies>(HEADS);
   private readonly names = new LeastRecent<readonly Name[]>(HEADS);
+  private readonly chunkLists = new LeastRecent<Uint8Array>(CHUNK_LIST_BYTES, (bytes) => bytes.length);
+  private readonly blobs: SharedBlobs;
   private following: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store) {
     this.store = store;
     this.holders = new BlobHolders(store);
+    this.blobs = new SharedBlobs(store.files, new ChunkCache(CHUNK_BYTES));
     this.probe = new Probe(() => store.head());
   }
 
@@ -150,9 +159,19 @@ export class Serving {
     return (await found).map(({ name }) => name);
   }
 
-  /** Opens the blob of a file; must be closed. @throws CofferError CORRUPT - missing, or of another size */
-  openFile(file: ManifestFile): Promise<BlobReader> {
-    return openManifestFile(this.store, file);
+  /** Opens the blob of a file for one of many readers; must be closed. @throws CofferError CORRUPT, IO_ERROR */
+  async openFile(file: ManifestFile): Promise<SharedBlob> {
+    const blob = await this.blobs.open(file, await this.chunkList(file));
+    if (blob === undefined) throw missingBlob(file);
+    return blob;
+  }
+
+  private async chunkList(file: ManifestFile): Promise<Uint8Array | undefined> {
+    const kept = file.chunks && this.chunkLists.get(file.chunks);
+    if (kept !== undefined) return kept;
+    const bytes = await readChunkList(this.store, file);
+    if (file.chunks !== undefined && bytes !== undefined) this.chunkLists.set(file.chunks, bytes);
+    return bytes;
   }
 
   /**

@@ -7,15 +7,12 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Digest } from "../base/digest.ts";
-import type { BlobReader, ManifestFile, Serving } from "../repo/serving.ts";
+import { LIMITS } from "../base/limits.ts";
+import type { ManifestFile, Serving, SharedBlob } from "../repo/serving.ts";
 import { COMMON_HEADERS, sendRefusal } from "./answer.ts";
 import { type ByteSpan, chooseRange, entityTag, ifMatchHolds, ifNoneMatchHits, ifRangeHolds } from "./conditions.ts";
-import { refuse } from "./refusal.ts";
-
-/** Handed to the socket at once: what may still go out between a revocation and the cut, beside kernel buffers. */
-const WRITE_BYTES = 1024 * 1024;
-/** A slow client's download asks again whether it may go on after this long, within a chunk too. */
-const ASK_AGAIN_MS = 250;
+import type { Download, Downloads } from "./downloads.ts";
+import { refuse, refuseBusy } from "./refusal.ts";
 
 /**
  * Answers and returns when the last byte was handed to the socket, or the client is gone.
@@ -23,6 +20,7 @@ const ASK_AGAIN_MS = 250;
  */
 export async function answerBlob(
   serving: Serving,
+  downloads: Downloads,
   request: IncomingMessage,
   response: ServerResponse,
   blob: Digest,
@@ -43,11 +41,14 @@ export async function answerBlob(
     const size = { "Content-Range": `bytes */${file.size}` };
     return sendRefusal(response, refuse("RANGE_UNSATISFIABLE", undefined, size));
   }
-  const reader = await serving.openFile(file);
+  const download = downloads.begin(blob, response);
+  if (download === undefined) return sendRefusal(response, refuseBusy());
   try {
-    await sendSpan(serving, request, response, file, reader, range);
+    await sendFile(serving, request, download, file, range);
+  } catch (error) {
+    if (!download.cut) throw error;
   } finally {
-    await reader.close();
+    downloads.end(download);
   }
 }
 
@@ -55,27 +56,28 @@ function text(field: string | string[] | undefined): string | undefined {
   return Array.isArray(field) ? field.join(", ") : field;
 }
 
-async function sendSpan(
+async function sendFile(
   serving: Serving,
   request: IncomingMessage,
-  response: ServerResponse,
+  download: Download,
   file: ManifestFile,
-  reader: BlobReader,
   range: ByteSpan | "whole",
 ): Promise<void> {
+  const { response } = download;
   const span = range === "whole" ? { start: 0, end: file.size } : range;
-  const chunks = reader.stream(span.start, span.end);
+  const blob = await serving.openFile(file);
   try {
-    // The first chunk is hashed before the status is chosen, for HEAD too: both say the same.
-    const first = await chunks.next();
+    // The first chunk is verified before the status is chosen, for HEAD too: both say the same.
+    const first = await blob.read(span.start, download.buffer);
+    if (response.destroyed) return;
     response.writeHead(range === "whole" ? 200 : 206, spanHeaders(file, range, span));
-    if (request.method === "GET" && !(await sendChunks(serving, response, file.sha256, first, chunks))) {
+    if (request.method === "GET" && !(await sendSpan(serving, download, blob, span, first))) {
       response.destroy();
       return;
     }
     response.end();
   } finally {
-    await chunks.return(undefined);
+    await blob.close();
   }
 }
 
@@ -90,23 +92,26 @@ function spanHeaders(file: ManifestFile, range: ByteSpan | "whole", { start, end
   };
 }
 
-/** @returns false if the client is gone, or no trusted name holds the blob any more */
-async function sendChunks(
+/**
+ * @param first - bytes from the span's start that are in the download's buffer already
+ * @returns false if the client is gone, or no trusted name holds the blob any more
+ */
+async function sendSpan(
   serving: Serving,
-  response: ServerResponse,
-  blob: Digest,
-  first: IteratorResult<Uint8Array>,
-  chunks: AsyncGenerator<Uint8Array>,
+  download: Download,
+  blob: SharedBlob,
+  { start, end }: ByteSpan,
+  first: number,
 ): Promise<boolean> {
-  for (let step = first; step.done !== true; step = await chunks.next()) {
-    let askedMs = Number.NEGATIVE_INFINITY;
-    for (let at = 0; at < step.value.length; at += WRITE_BYTES) {
-      if (performance.now() - askedMs >= ASK_AGAIN_MS) {
-        if (!(await stillTrusted(serving, blob))) return false;
-        askedMs = performance.now();
-      }
-      if (!(await write(response, step.value.subarray(at, at + WRITE_BYTES)))) return false;
-    }
+  const { buffer, response } = download;
+  let ready = first;
+  for (let position = start; position < end; ) {
+    const length = Math.min(ready, end - position);
+    if (!(await write(response, buffer.subarray(0, length)))) return false;
+    position += length;
+    if (position === end) break;
+    if (position % LIMITS.chunkBytes === 0 && !(await stillTrusted(serving, download.blob))) return false;
+    ready = await blob.read(position, buffer);
   }
   return true;
 }

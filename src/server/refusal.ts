@@ -24,6 +24,7 @@ export const REFUSALS = {
   RANGE_UNSATISFIABLE: refusalEntry(416, "the range begins after the last byte"),
   HOST_REFUSED: refusalEntry(421, "this server does not answer for that host"),
   HEADERS_TOO_LARGE: refusalEntry(431, "the headers are too many or too long"),
+  BUSY: refusalEntry(503, "as many clients as this server takes are being served: try again"),
   VERSION_REFUSED: refusalEntry(505, "expected HTTP/1.1 or HTTP/1.0"),
 } as const satisfies Record<string, RefusalEntry>;
 
@@ -42,6 +43,14 @@ export function refuse(code: RefusalCode, message?: string, headers: Readonly<Re
   const { status, text } = REFUSALS[code];
   const allow = status === 405 ? { Allow: "GET, HEAD" } : {};
   return { kind: "refusal", status, code, message: message ?? text, headers: { ...allow, ...headers } };
+}
+
+/** A client may be told to come back after this long. */
+const RETRY_AFTER_S = 2;
+
+/** All places are taken; unlike other answers of 503, nothing is wrong. */
+export function refuseBusy(): Refusal {
+  return refuse("BUSY", undefined, { "Retry-After": String(RETRY_AFTER_S) });
 }
 
 /**

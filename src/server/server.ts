@@ -10,6 +10,7 @@ import type { Store } from "../repo/store.ts";
 import { type JsonAnswer, rawRefusal, sendJson, sendRefusal } from "./answer.ts";
 import { answerBlob } from "./blob-answer.ts";
 import { Connections } from "./connections.ts";
+import { Downloads } from "./downloads.ts";
 import { checkHosts, type HostList, hostList } from "./hosts.ts";
 import { answerHealth, answerModel, answerPage, answerResolve } from "./model-answers.ts";
 import { type Refusal, refuse, refuseFault } from "./refusal.ts";
@@ -17,7 +18,15 @@ import { checkRequest, HEADER_BYTES, hasBody, MOST_HEADERS } from "./request.ts"
 import type { Route } from "./target.ts";
 
 const LOOPBACK = ["127.0.0.1", "::1"];
-const DEFAULTS = { headerTimeoutMs: 10_000, stallMs: 120_000, keepAliveMs: 5_000, maxConnections: 64 };
+const DEFAULTS = {
+  headerTimeoutMs: 10_000,
+  stallMs: 300_000,
+  keepAliveMs: 60_000,
+  maxConnections: 2048,
+  maxDownloads: 256,
+};
+/** Connections over the limit that may be told so at the same time; more are dropped without a word. */
+const TURNED_AWAY = 64;
 
 export interface ServerOptions {
   /** Hosts to answer for beside the loopback names, each with its port where clients send one. */
@@ -28,8 +37,10 @@ export interface ServerOptions {
   readonly stallMs?: number;
   /** How long a connection stays open for a next request. */
   readonly keepAliveMs?: number;
-  /** Each may hold one chunk of 8 MiB in memory. */
+  /** Idle ones give way to new ones. */
   readonly maxConnections?: number;
+  /** Blobs being sent at the same time; each holds one piece of 256 KiB in memory. */
+  readonly maxDownloads?: number;
   /** Told of damage, disk faults and bugs, for the operator; clients are told by their answers. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -41,21 +52,25 @@ export interface CofferServer {
    * @throws CofferError USAGE - another host, or no port number; ADDRESS_IN_USE; IO_ERROR
    */
   listen(port: number, host?: string): Promise<{ readonly port: number }>;
-  /** Stops accepting, lets running answers end within `graceMs`, then cuts them. */
-  close(graceMs: number): Promise<void>;
+  /** Stops accepting, lets running answers end within `graceMs`, then cuts them. @returns how many were cut */
+  close(graceMs: number): Promise<number>;
 }
 
 /** @throws CofferError USAGE - `hosts` holds something that is no host */
 export function createServer(store: Store, options: ServerOptions = {}): CofferServer {
   const extraHosts = options.hosts ?? [];
   checkHosts(extraHosts);
+  const settings = { ...DEFAULTS, ...options };
+  const serving = new Serving(store);
+  const onFault = options.onFault ?? (() => undefined);
   const context: Context = {
-    serving: new Serving(store),
+    serving,
     hosts: hostList(0, extraHosts),
-    connections: new Connections(),
-    onFault: options.onFault ?? (() => undefined),
+    connections: new Connections(settings.maxConnections),
+    downloads: new Downloads(serving, settings.maxDownloads, onFault),
+    onFault,
   };
-  const server = makeHttpServer(context, options);
+  const server = makeHttpServer(context, settings);
   return {
     async listen(port, host = "127.0.0.1") {
       checkAddress(port, host);
@@ -67,11 +82,12 @@ export function createServer(store: Store, options: ServerOptions = {}): CofferS
       return { port: bound };
     },
     async close(graceMs) {
-      if (!server.listening) return;
+      if (!server.listening) return 0;
       const closed = new Promise((resolve) => server.close(resolve));
       const cut = context.connections.end(graceMs);
       await closed;
       clearTimeout(cut);
+      return context.connections.cut;
     },
   };
 }
@@ -79,13 +95,14 @@ export function createServer(store: Store, options: ServerOptions = {}): CofferS
 interface Context {
   readonly serving: Serving;
   readonly connections: Connections;
+  readonly downloads: Downloads;
   readonly onFault: (error: unknown) => void;
   /** Known once the port is. */
   hosts: HostList;
 }
 
-function makeHttpServer(context: Context, options: ServerOptions): Server {
-  const { headerTimeoutMs, stallMs, keepAliveMs, maxConnections } = { ...DEFAULTS, ...options };
+function makeHttpServer(context: Context, settings: typeof DEFAULTS): Server {
+  const { headerTimeoutMs, stallMs, keepAliveMs, maxConnections } = settings;
   const server = createHttpServer({
     maxHeaderSize: HEADER_BYTES,
     headersTimeout: headerTimeoutMs,
@@ -96,7 +113,7 @@ function makeHttpServer(context: Context, options: ServerOptions): Server {
     insecureHTTPParser: false,
     requireHostHeader: false, // checkRequest refuses it with this server's own answer
   });
-  server.maxConnections = maxConnections;
+  server.maxConnections = maxConnections + TURNED_AWAY;
   // node:http drops what is over; one more than allowed lets checkRequest see that there are too many.
   server.maxHeadersCount = MOST_HEADERS + 1;
   server.timeout = stallMs;
@@ -148,7 +165,8 @@ async function answer(context: Context, request: IncomingMessage, response: Serv
   const route = checkRequest(request, context.hosts);
   if (route.kind === "refusal") return sendRefusal(response, route);
   try {
-    if (route.kind === "blob") return await answerBlob(context.serving, request, response, route.blob);
+    if (route.kind === "blob")
+      return await answerBlob(context.serving, context.downloads, request, response, route.blob);
     const body = await answerJson(context.serving, route);
     if (body.kind === "json") return sendJson(response, body);
     if (body.status >= 500) context.onFault(new CofferError("CORRUPT", body.message));

@@ -265,6 +265,20 @@ suite("server: downloads while the head moves", () => {
     assert.deepEqual(running.faults, [], "a revocation is no fault");
   });
 
+  test("a download whose client takes nothing is cut as soon", async (t) => {
+    const { fixture, running, socket } = await download(t);
+    await sleep(50);
+    const during = descriptors();
+    await fixture.revoke("acme/large", "bad", await fixture.open());
+    await settled(during - 2);
+    assert.ok(
+      descriptors() <= during - 2,
+      "the server's end and the blob are closed, though nothing more was asked for",
+    );
+    assert.ok((await drain(socket)) < LARGE.length);
+    assert.deepEqual(running.faults, []);
+  });
+
   test("the next answer on the connection never passes for the rest of it", async (t) => {
     const { fixture, running } = await download(t);
     const socket = await slowDownload(running.port, blobUrl(LARGE), NEXT);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Connections over time: slow and silent clients, requests sent ahead, and closing. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { connect } from "node:net";
 import { suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sha256 } from "../../src/base/digest.ts";
 import { createServer } from "../../src/server/server.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
-import { drain, raw, serveNew, slowDownload, statusOf } from "./client.ts";
+import { drain, errorOf, raw, serveNew, slowDownload, statusOf } from "./client.ts";
 
 const LARGE = makeSafetensors(40 * 1024 * 1024, 5);
 const LARGE_URL = `/v1/blobs/sha256/${sha256(LARGE)}`;
@@ -27,6 +28,19 @@ function ended(port: number, bytes: string, ms: number): Promise<boolean> {
       resolve(true);
     });
   });
+}
+
+/** A connection that was answered once and is kept for the next request. */
+async function kept(port: number) {
+  const socket = connect(port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  const again = async (): Promise<void> => {
+    const answered = once(socket, "data");
+    socket.write(`GET /health HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`);
+    await answered;
+  };
+  await again();
+  return { socket, again };
 }
 
 suite("server: connections", () => {
@@ -99,14 +113,57 @@ suite("server: connections", () => {
     assert.equal(text.includes("BAD_REQUEST"), false);
   });
 
-  test("no more connections than allowed", async (t) => {
+  test("when all places are taken by silent clients, one more is told so", async (t) => {
     const { running } = await serveNew(t, { maxConnections: 2 });
     const held = [connect(running.port, "127.0.0.1"), connect(running.port, "127.0.0.1")];
     await sleep(50);
-    assert.ok(await ended(running.port, "", 2000));
+    for (const request of ["", `GET /health HTTP/1.1\r\nHost: localhost:${running.port}\r\n\r\n`]) {
+      const text = await raw(running.port, request);
+      assert.equal(statusOf(text), 503);
+      assert.match(text, /^Retry-After: [0-9]+\r$/m);
+      assert.match(text, /"code":"BUSY"/);
+      assert.equal(text.match(/HTTP\/1\.1 /g)?.length, 1);
+    }
     for (const socket of held) socket.destroy();
     await sleep(50);
     assert.equal((await running.get("/health")).status, 200);
+  });
+
+  test("idle connections give way to new ones, the longest idle first; served ones never do", async (t) => {
+    const { fixture, running } = await serveNew(t, { maxConnections: 4 });
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const download = await slowDownload(running.port, LARGE_URL);
+    const idle = [await kept(running.port), await kept(running.port), await kept(running.port)];
+    await idle[0]?.again(); // so the second is the longest idle now
+    assert.equal((await running.get("/health")).status, 200);
+    await sleep(50);
+    assert.deepEqual(
+      idle.map(({ socket }) => socket.closed),
+      [false, true, false],
+    );
+    for (let turn = 0; turn < 20; turn += 1) assert.equal((await running.get("/health")).status, 200);
+    assert.ok((await drain(download)) > LARGE.length, "whole");
+    assert.deepEqual(running.faults, []);
+  });
+
+  test("more downloads than allowed: 503 with Retry-After, other requests go on; each that ends makes room", async (t) => {
+    const { fixture, running } = await serveNew(t, { maxDownloads: 2 });
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const [first, second] = [await slowDownload(running.port, LARGE_URL), await slowDownload(running.port, LARGE_URL)];
+    for (const method of ["GET", "HEAD"]) {
+      const answer = await running.send(method, LARGE_URL);
+      assert.equal(answer.status, 503);
+      assert.equal(answer.headers["retry-after"], "2");
+      if (method === "GET") assert.equal(errorOf(answer).code, "BUSY");
+    }
+    assert.equal((await running.get("/v1/resolve/acme/large/main")).status, 200);
+    assert.equal((await running.get(LARGE_URL, { "If-None-Match": "*" })).status, 304);
+    first.destroy();
+    await sleep(50);
+    assert.equal((await running.send("HEAD", LARGE_URL)).status, 200);
+    assert.ok((await drain(second)) > LARGE.length);
+    assert.equal((await running.get(LARGE_URL)).complete, true);
+    assert.deepEqual(running.faults, [], "being full is no fault");
   });
 
   test("the bytes are the same over ::1", async (t) => {
@@ -131,7 +188,7 @@ suite("server: closing", () => {
     await assert.rejects(running.get("/health"), { code: "ECONNREFUSED" });
     const started = performance.now();
     assert.ok((await drain(download)) > LARGE.length);
-    await closed;
+    assert.equal(await closed, 0, "cut");
     assert.ok(performance.now() - started < 3000);
     await running.server.close(0);
   });
@@ -141,7 +198,7 @@ suite("server: closing", () => {
     await fixture.trust("acme/large", { "m.safetensors": LARGE });
     const download = await slowDownload(running.port, LARGE_URL);
     const started = performance.now();
-    await running.server.close(200);
+    assert.equal(await running.server.close(200), 1, "cut");
     const took = performance.now() - started;
     assert.ok(took >= 150 && took < 3000, `${took} ms`);
     assert.ok((await drain(download)) < LARGE.length);

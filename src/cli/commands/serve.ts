@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `serve`: the read-only HTTP server, until it is told to stop. Layer: cli. */
-import { CofferError } from "../../base/errors.ts";
+import { CofferError, EXIT } from "../../base/errors.ts";
 import { createServer } from "../../server/server.ts";
 import { type Context, open } from "../context.ts";
 
-const GRACE_MS = 10_000;
+const LONGEST_GRACE_S = 86_400;
 
-export async function runServe(context: Context, options: { readonly port: string }): Promise<void> {
+interface ServeOptions {
+  readonly port: string;
+  readonly grace: string;
+}
+
+/** @returns the exit status: 9 if running answers had to be cut */
+export async function runServe(context: Context, options: ServeOptions): Promise<number> {
   const { io, ui } = context;
+  const graceS = parseGrace(options.grace);
   if (!/^[0-9]{1,5}$/.test(options.port) || Number(options.port) > 65_535) {
     throw new CofferError("USAGE", `--port: expected 0 to 65535, found ${options.port}`);
   }
@@ -23,8 +30,16 @@ export async function runServe(context: Context, options: { readonly port: strin
   ui.data(`http://127.0.0.1:${port}`);
   ui.say(`serving what is trusted in the store, read-only; stop it with Ctrl-C`);
   const signal = await io.stopped();
-  ui.say(`${signal}: finishing what runs`);
-  await server.close(GRACE_MS);
+  ui.say(`${signal}: finishing what runs, for ${graceS} s at most`);
+  const cut = await server.close(graceS * 1000);
+  if (cut === 0) return EXIT.ok;
+  ui.warn(`${cut} running ${cut === 1 ? "answer was" : "answers were"} cut`);
+  return EXIT.incomplete;
+}
+
+function parseGrace(text: string): number {
+  if (/^[0-9]{1,5}$/.test(text) && Number(text) <= LONGEST_GRACE_S) return Number(text);
+  throw new CofferError("USAGE", `--grace: expected 0 to ${LONGEST_GRACE_S} seconds, found ${text}`);
 }
 
 /** Damage and bugs that a request ran into: the client got 503 or 500, the operator should know which. */
