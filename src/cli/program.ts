@@ -64,6 +64,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addPromotion(program, act);
   addDenial(program, act);
   addReading(program, act);
+  addUpkeep(program, act);
   addServing(program, act);
   for (const command of everyCommand(program)) {
     // Global options may stand after the command too, as people type them.
@@ -253,6 +254,17 @@ function addReading(program: Command, act: Act): void {
     .option(...JSON_OPTION)
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runFsck(context, options))(command),
+    );
+}
+
+function addUpkeep(program: Command, act: Act): void {
+  program
+    .command("gc")
+    .description("move what nothing reaches to the trash, and remove what has been there for a day")
+    .option("--dry-run", "only say what would be done")
+    .option("--older-than <age>", "move only what was not written or used again for so long: 15m, 24h, 7d, 0", "24h")
+    .action(async (options, command) =>
+      act(async (context) => (await import("./commands/upkeep.ts")).runGc(context, options))(command),
     );
 }
 

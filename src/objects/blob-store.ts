@@ -10,6 +10,7 @@ import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files, NewFile, OpenFile } from "./files.ts";
 import { blobPath, ensureFolders, parentFolder, tempPath } from "./layout.ts";
+import { openKept, putBack } from "./trash.ts";
 
 /** The SHA-256 of each 8 MiB piece, 32 raw bytes each: an object of its own. */
 export interface ChunkList {
@@ -138,14 +139,28 @@ export async function discardBlobs(files: Files, staged: Iterable<StagedBlob>): 
 
 /**
  * Gives fsynced staged files their names. A blob that is there already is replaced by the bytes hashed just now,
- * which mends it should it have been damaged.
+ * which mends it should it have been damaged. Their time becomes now, however long the reading took: gc looks at it.
  */
 export async function publishBlobs(files: Files, staged: Iterable<StagedBlob>): Promise<void> {
   const blobs = [...staged];
   const folders = new Set(blobs.map((blob) => parentFolder(blobPath(blob.sha256))));
   await ensureFolders(files, folders);
-  for (const blob of blobs) await files.rename(blob.temp, blobPath(blob.sha256));
+  for (const blob of blobs) {
+    await files.touch(blob.temp);
+    await files.rename(blob.temp, blobPath(blob.sha256));
+  }
   await Promise.all([...folders].map((folder) => files.fsyncFolder(folder)));
+}
+
+/**
+ * After the commit that names them: a gc that started before it may have taken published blobs for garbage.
+ * @throws CofferError CORRUPT - one is in neither place
+ */
+export async function confirmBlobs(files: Files, blobs: Iterable<Digest>): Promise<void> {
+  for (const id of blobs) {
+    if ((await putBack(files, blobPath(id))) !== "gone") continue;
+    throw new CofferError("CORRUPT", `blob ${short(id)} went away while it was added; add it again`);
+  }
 }
 
 /** A blob opened for verified reading; must be closed. */
@@ -172,7 +187,7 @@ export async function openBlob(
   claim: BlobClaim,
   chunkList: Uint8Array | undefined,
 ): Promise<BlobReader | undefined> {
-  const file = await files.open(blobPath(claim.sha256));
+  const file = await openKept(files, blobPath(claim.sha256));
   if (file === undefined) return undefined;
   try {
     const { sizeBytes } = await file.stat();

@@ -8,6 +8,7 @@ import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Files } from "./files.ts";
 import { objectPath } from "./layout.ts";
+import { trashPath } from "./trash.ts";
 
 export interface ObjectReader {
   /**
@@ -30,7 +31,9 @@ export async function readStored(files: Files, path: string, limitBytes: number)
 export function openObjects(files: Files): ObjectReader {
   return {
     async read(id) {
-      const bytes = await readStored(files, objectPath(id), LIMITS.documentBytes);
+      const path = objectPath(id);
+      const found = await readStored(files, path, LIMITS.documentBytes);
+      const bytes = found ?? (await readStored(files, trashPath(path), LIMITS.documentBytes));
       if (bytes !== undefined && sha256(bytes) !== id) {
         throw new CofferError("CORRUPT", `object ${short(id)}: the bytes are not those of its name`);
       }

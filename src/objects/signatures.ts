@@ -11,6 +11,7 @@ import type { KeyId, PublicKey } from "../keys/public-key.ts";
 import { checkSshsig, type SignatureNamespace } from "../keys/sshsig.ts";
 import type { Files } from "./files.ts";
 import { signaturePath } from "./layout.ts";
+import { readKept } from "./trash.ts";
 import type { WriteBatch } from "./write-batch.ts";
 
 export interface SignedBytes {
@@ -21,7 +22,7 @@ export interface SignedBytes {
 /** The armored text at a key's place, undefined if absent or over the size of any signature. */
 async function readSignature(files: Files, object: Digest, keyId: KeyId): Promise<Uint8Array | undefined> {
   try {
-    return await files.read(signaturePath(object, keyId), LIMITS.signatureBytes);
+    return await readKept(files, signaturePath(object, keyId), LIMITS.signatureBytes);
   } catch (error) {
     if (isCofferError(error, "LIMIT_EXCEEDED")) return undefined;
     throw error;
@@ -45,8 +46,9 @@ export async function signersOf(
 }
 
 /**
- * Adds a signature to a batch, unless a good one with smaller or equal bytes is there: so the union of stores is one set.
- * @returns true if the batch will write it
+ * Adds a signature to a batch, or the good one with smaller or equal bytes that is there: so the union of stores is one
+ * set, and what is there is renewed like all that a batch finds in its place.
+ * @returns true if it is the new one
  */
 export async function planSignature(
   files: Files,
@@ -58,7 +60,10 @@ export async function planSignature(
   const { publicKey, armored } = signature;
   const there = await readSignature(files, object.id, publicKey.keyId);
   if (there !== undefined && checkSshsig(there, namespace, object.bytes, publicKey)) {
-    if (Buffer.compare(there, new TextEncoder().encode(armored)) <= 0) return false;
+    if (Buffer.compare(there, new TextEncoder().encode(armored)) <= 0) {
+      batch.addSignature(object.id, publicKey.keyId, new TextDecoder().decode(there));
+      return false;
+    }
   }
   batch.addSignature(object.id, publicKey.keyId, armored);
   return true;

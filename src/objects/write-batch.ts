@@ -5,11 +5,12 @@
  * Crash: leaves at most files under local/tmp (leftovers.ts) and complete objects that nothing names yet.
  */
 import { type Digest, sha256 } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import type { Files, NewFile } from "./files.ts";
 import { ensureFolders, objectPath, parentFolder, signaturePath, tempPath } from "./layout.ts";
+import { hasTrash } from "./trash.ts";
 
 interface Pending {
   readonly path: string;
@@ -28,6 +29,8 @@ export class WriteBatch {
   private readonly files: Files;
   private readonly random: Random;
   private readonly pending = new Map<string, Pending>();
+  /** What is on disk: written, or found there and renewed. */
+  private readonly flushed = new Map<string, Pending>();
   private readonly pendingObjects = new Map<Digest, Uint8Array>();
 
   constructor(files: Files, random: Random) {
@@ -72,14 +75,35 @@ export class WriteBatch {
     for (const slice of slices([...folders])) {
       await Promise.all(slice.map((folder) => this.files.fsyncFolder(folder)));
     }
+    for (const entry of entries) this.flushed.set(entry.path, entry);
     this.pending.clear();
   }
 
+  /**
+   * After the commit that names what was flushed: a gc that started before it may have taken some of it for garbage, and
+   * that is written again. (One that starts after it sees that it is reached.)
+   * @throws CofferError as `flush`
+   */
+  async confirm(): Promise<void> {
+    if (!(await hasTrash(this.files))) return;
+    for (const entry of this.flushed.values()) {
+      if ((await this.files.stat(entry.path)) === undefined) this.pending.set(entry.path, entry);
+    }
+    await this.flush();
+  }
+
+  /** True if the very bytes are there, and are young again: gc leaves alone what is young. */
   private async isThere(entry: Pending): Promise<boolean> {
     const stat = await this.files.stat(entry.path);
     if (stat === undefined || stat.kind !== "file" || stat.sizeBytes !== entry.bytes.length) return false;
     const found = await this.files.read(entry.path, entry.bytes.length);
-    return found !== undefined && Buffer.compare(found, entry.bytes) === 0;
+    if (found === undefined || Buffer.compare(found, entry.bytes) !== 0) return false;
+    try {
+      return await this.files.touch(entry.path);
+    } catch (error) {
+      if (isCofferError(error, "IO_ERROR")) return false; // another account's: a copy of our own takes its place
+      throw error;
+    }
   }
 
   /** No file gets its name before all are durable. */

@@ -88,11 +88,12 @@ export async function commit(
       const head = await log.findHead();
       const draft = await act(viewOf(head, reader, ports.cache));
       if (draft === undefined) return undefined;
-      const entry = await prepare(log, reader, head, draft, ports);
+      const batch = draft.batch ?? new WriteBatch(log.files, ports.random);
+      const entry = await prepare(log, reader, head, { ...draft, batch }, ports);
       if (entry === undefined) return undefined;
       if (await log.append(entry, ports.random)) {
         await turn.end();
-        return { entry, attempts: attempt, late: await follow(log, reader, entry, ports) };
+        return { entry, attempts: attempt, late: await follow(log, reader, entry, ports, batch) };
       }
     }
   } finally {
@@ -113,11 +114,11 @@ async function prepare(
   log: Log,
   reader: ObjectReader,
   head: LogEntry,
-  draft: Draft,
+  draft: Draft & { readonly batch: WriteBatch },
   ports: CommitPorts,
 ): Promise<LogEntry | undefined> {
   const tree = await applyTargets(reader, head.facts.refs, checkCount(draft.moves), ports.cache);
-  const batch = draft.batch ?? new WriteBatch(log.files, ports.random);
+  const { batch } = draft;
   for (const node of tree.nodes) batch.addObject(node);
   await batch.flush();
   if (tree.moves.length === 0) {
@@ -140,6 +141,7 @@ async function follow(
   reader: ObjectReader,
   entry: LogEntry,
   { random, cache, remember }: CommitPorts,
+  batch: WriteBatch,
 ): Promise<readonly CofferError[]> {
   const late: CofferError[] = [];
   const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
@@ -151,6 +153,7 @@ async function follow(
     }
   };
   const { number, moves } = entry.facts;
+  await attempt(() => batch.confirm());
   await attempt(() => remember?.({ number, head: entry.id }));
   await attempt(() => log.writeHint(number, random));
   const readHead = async (): Promise<HeadView> => viewOf(await log.findHead(), reader, cache);
@@ -180,5 +183,5 @@ export async function createLog(
   const entry = await makeFirstEntry(input, digestFromBytes(ports.random(32)), signing);
   const log = new Log(files, ports.signer.publicKey, entry);
   if (!(await log.append(entry, ports.random))) throw new CofferError("EXISTS", "the store has a log already");
-  return { log, committed: { entry, attempts: 1, late: await follow(log, reader, entry, ports) } };
+  return { log, committed: { entry, attempts: 1, late: await follow(log, reader, entry, ports, batch) } };
 }

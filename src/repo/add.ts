@@ -14,7 +14,14 @@ import { formatTime } from "../base/time.ts";
 import { type ByteReader, type Finding, type Inspection, inspect, inspectTree } from "../formats/inspect.ts";
 import { capFindings } from "../formats/tree.ts";
 import { signSshsig } from "../keys/sshsig.ts";
-import { discardBlobs, publishBlobs, readPieces, type StagedBlob, stageBlob } from "../objects/blob-store.ts";
+import {
+  confirmBlobs,
+  discardBlobs,
+  publishBlobs,
+  readPieces,
+  type StagedBlob,
+  stageBlob,
+} from "../objects/blob-store.ts";
 import { makeEvidence } from "../objects/documents/evidence.ts";
 import { makeList } from "../objects/documents/list.ts";
 import { type Manifest, makeManifest } from "../objects/documents/manifest.ts";
@@ -82,6 +89,7 @@ export async function add(store: Store, request: AddRequest): Promise<Added> {
     staged.length = 0;
     const family = failed.length === 0 ? "quarantined" : "acquired";
     const landed = await land(store, request.name, family, manifest, findings, batch);
+    await confirmBlobs(store.files, new Set(manifest.value.files.map((file) => file.sha256)));
     return { name: request.name, manifest: manifest.id, files: manifest.value.files, findings, ...landed };
   } finally {
     await discardBlobs(store.files, staged);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `fsck`: proves, offline, that every byte is what its name says and that every ref is what its signers signed.
- * Steps, in order: log, views, objects, refs, blobs. Repairs only views, which decide nothing. Layer: repo.
+ * Steps, in order: log, views, objects, refs, blobs, trash. Repairs only views, which decide nothing. Layer: repo.
  */
 import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
 import { ERRORS, type ErrorCode, EXIT, isCofferError } from "../base/errors.ts";
@@ -11,8 +11,10 @@ import { hashFile } from "../objects/blob-store.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import { blobPath, TEMP_FOLDER } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
+import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
 import { checkRefs } from "./fsck-refs.ts";
+import { checkTrash } from "./fsck-trash.ts";
 import type { Store } from "./store.ts";
 
 export interface Problem {
@@ -82,6 +84,12 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
     checkBlob(store, path, id, wanted.get(id), found),
   );
   await checkMissingBlobs(store, wanted, found);
+  await found.attempt(TRASH_FOLDER, () =>
+    checkTrash(store, found, {
+      objects: (path, id) => checkObject(store, path, id, found),
+      blobs: (path, id) => checkBlob(store, path, id, wanted.get(id), found),
+    }),
+  );
   await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
   return { ...found, checked, exit: exitOf(found.problems) };
 }
@@ -178,7 +186,7 @@ async function checkMissingBlobs(
   found: Findings,
 ): Promise<void> {
   for (const [id, file] of wanted) {
-    if ((await store.files.stat(blobPath(id))) !== undefined) continue;
+    if ((await statKept(store.files, blobPath(id))) !== undefined) continue;
     found.problem("CORRUPT", blobPath(id), `missing, but a manifest needs it as ${file.path}`);
   }
 }
