@@ -82,7 +82,11 @@ export const ERRORS = {
   CANDIDATE_EXISTS: entry(EXIT.conflict, "approve or promote it, or give --replace"),
   LOG_BEHIND_MEMORY: entry(
     EXIT.notTrusted,
-    "this store is older than what this machine has seen; restore the newer one",
+    "this store is older than what this machine has seen; restore the newer one, or see `coffer log adopt-restore`",
+  ),
+  RESTORE_UNCONFIRMED: entry(
+    EXIT.notTrusted,
+    "find out what was revoked in the entries that are lost, then run it with --head and --accept-lost-revocations",
   ),
   NO_MEMORY: entry(EXIT.notTrusted, "run `coffer resolve` once where the store is known good, or give --no-memory"),
   // signatures

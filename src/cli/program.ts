@@ -249,6 +249,16 @@ function addReading(program: Command, act: Act): void {
       act(async (context) => (await import("./commands/path.ts")).runCheckout(context, name, folder))(command),
     );
   program
+    .command("log")
+    .description("what the store did, and what to do when the log is older than it was")
+    .command("adopt-restore")
+    .description("go on from an older backup, in a new log; first tells which revocations may be lost")
+    .option("--head <digest>", "the restored head, by 12 or more characters, as it was told")
+    .option("--accept-lost-revocations", "what was revoked in the lost entries is known, and dealt with")
+    .action(async (options, command) =>
+      act(async (context) => (await import("./commands/restore.ts")).runAdoptRestore(context, options))(command),
+    );
+  program
     .command("fsck")
     .description("check every byte, ref and signature, offline")
     .option(...JSON_OPTION)

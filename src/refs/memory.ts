@@ -40,6 +40,12 @@ export interface Memory {
   rememberHead(number: number, head: Digest): Promise<void>;
   /** Durable when it returns. A lower floor changes nothing. @param seconds - since 1970, whole */
   rememberFloor(seconds: number): Promise<void>;
+  /** Every head that is on record, rising; with a fork several of one number. */
+  heads(): Promise<readonly SeenHead[]>;
+  /** The clock floor alone, also of a forked log. */
+  floor(): Promise<number | undefined>;
+  /** Moves all facts into a folder `name` beside them, where they no longer count. */
+  setAside(name: string): Promise<void>;
 }
 
 /** @param files - opened on the state folder of the store; an absent folder is an empty memory until a fact is due */
@@ -50,6 +56,22 @@ export function openMemory(files: Files): Memory {
       const head = newestHead(facts(names, HEAD));
       const floor = facts(names, FLOOR).at(-1)?.level;
       return { ...(head && { head }), ...(floor !== undefined && { floor }) };
+    },
+    async heads() {
+      const seen = facts(await listNames(files), HEAD);
+      return seen.flatMap(({ level, head }) => (head === undefined ? [] : [{ number: level, head }]));
+    },
+    async floor() {
+      return facts(await listNames(files), FLOOR).at(-1)?.level;
+    },
+    async setAside(name) {
+      const ours = (await listNames(files)).filter((fact) => HEAD.test(fact) || FLOOR.test(fact));
+      await guarded("write to", async () => {
+        await files.makeFolder(name);
+        for (const fact of ours) await files.rename(fact, `${name}/${fact}`);
+        await files.fsyncFolder(name);
+        await files.fsyncFolder(".");
+      });
     },
     async rememberHead(number, head) {
       const name = `${twelveDigits(number)}.${head}`;

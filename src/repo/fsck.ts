@@ -67,7 +67,12 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   const checked = { entries: 0, objects: 0, refs: 0, blobs: 0 };
   onStep("log");
   await found.attempt("log", async () => {
-    for await (const _ of store.log.entries()) checked.entries += 1;
+    for await (const { facts } of store.log.entries()) {
+      checked.entries += 1;
+      if (facts.number === 1 && facts.note?.startsWith("adopt-restore:") === true) {
+        found.notes.push(`the log began after a restore, and lacks what was revoked then: ${printable(facts.note)}`);
+      }
+    }
   });
   onStep("views");
   await found.attempt("refs", () => checkAllViews(store, found));

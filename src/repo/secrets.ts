@@ -16,15 +16,26 @@ const KEY_FILE = "store_key";
 
 /** @throws CofferError EXISTS - the folder already holds a store key */
 export async function writeStoreKey(secrets: Files, key: PrivateKey, random: Random): Promise<void> {
+  await writeKeyFile(secrets, new TextEncoder().encode(encodePrivateKey(key, random)));
+}
+
+async function writeKeyFile(secrets: Files, bytes: Uint8Array): Promise<void> {
   const file = await secrets.create(KEY_FILE, 0o600);
   if (file === undefined) throw new CofferError("EXISTS", "the secrets folder already holds a store_key");
   try {
-    await file.write(new TextEncoder().encode(encodePrivateKey(key, random)));
+    await file.write(bytes);
     await file.fsync();
   } finally {
     await file.close();
   }
   await secrets.fsyncFolder(".");
+}
+
+/** Copies the store key into another secrets folder, as it is. @throws CofferError EXISTS, NO_STORE_KEY */
+export async function copyStoreKey(from: Files, to: Files): Promise<void> {
+  const bytes = await from.read(KEY_FILE, LIMITS.keyFileBytes);
+  if (bytes === undefined) throw new CofferError("NO_STORE_KEY", "the secrets folder holds no store_key");
+  await writeKeyFile(to, bytes);
 }
 
 /** What this account may do for the store. */

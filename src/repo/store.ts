@@ -22,6 +22,7 @@ import type { LogEntry } from "../refs/log-entry.ts";
 import { type Memory, openMemory, type Seen } from "../refs/memory.ts";
 import { EMPTY_TREE, NodeCache } from "../refs/ref-node.ts";
 import { type Act, commit } from "../refs/transaction.ts";
+import { finishAdoption } from "./log-swap.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { Receipts } from "./receipts.ts";
 import { readStoreKey, type StoreSecret } from "./secrets.ts";
@@ -213,6 +214,7 @@ export async function openStore(location: StoreLocation, ports: Ports): Promise<
   const files = ports.openFolder(location.root);
   const storeKey = await readStoreFile(files);
   const objects = withEmptyTree(openObjects(files));
+  await finishAdoption(files);
   const log = await openLog(files, storeKey);
   const pin = await readPin(log, objects);
   const secret = await readStoreKey(ports.openFolder(secretsFolder(location, log.storeId)), storeKey);
