@@ -67,6 +67,18 @@ export async function readList(reading: Reading, id: Digest | undefined, what: s
   return (await readObject(reading.objects, id, what, parseList)).value.ids;
 }
 
+/**
+ * Ids of a name's heads. One trusted head stands under refs/trusted, anything else is listed under refs/chain, so that
+ * nothing is said twice. @throws CofferError CORRUPT - both are there
+ */
+export async function readHeadIds(reading: Reading, head: HeadView, name: Name): Promise<readonly Digest[]> {
+  const trusted = await head.readRef(nameRef("trusted", name));
+  const chain = await head.readRef(nameRef("chain", name));
+  if (trusted === undefined) return readList(reading, chain, "chain");
+  if (chain === undefined) return [trusted];
+  throw new CofferError("CORRUPT", `${name.text}: expected a trusted head or a list of heads, found both`);
+}
+
 export async function readStatement(reading: Reading, id: Digest): Promise<Stored<Statement>> {
   return readObject(reading.objects, id, "statement", parseStatement);
 }
@@ -162,7 +174,7 @@ export class Dossier {
 
   /** The heads of the name's chain. */
   async chain(): Promise<Member[]> {
-    const ids = await readList(this.reading, await this.head.readRef(nameRef("chain", this.name)), "chain");
+    const ids = await readHeadIds(this.reading, this.head, this.name);
     return Promise.all(ids.map((id) => this.committed(id)));
   }
 

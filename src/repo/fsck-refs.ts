@@ -12,7 +12,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import { authorisedDenial } from "../trust/revocation.ts";
 import { keysOf } from "../trust/roles.ts";
 import { readHeads } from "./candidates.ts";
-import { Dossier, type Policies, readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
+import { Dossier, type Policies, readHeadIds, readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
 import type { Findings } from "./fsck.ts";
 import { judge } from "./resolve.ts";
 import type { Store } from "./store.ts";
@@ -49,8 +49,10 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
     case "revoking":
       return checkCandidate(walk, ref, parsed.name, id);
     case "chain":
-      return checkChain(walk, ref, parsed.name);
+      return checkHeads(walk, ref, parsed.name);
     case "trusted":
+      await checkSigned(walk, ref, parsed.family, parsed.name, id);
+      return checkHeads(walk, ref, parsed.name);
     case "revoked":
     case "deleted":
       return checkSigned(walk, ref, parsed.family, parsed.name, id);
@@ -80,22 +82,17 @@ async function checkCandidate(walk: Walk, ref: RefPath, name: Name, id: Digest):
 }
 
 /** A trusted name must be carried by its signatures; being denied for other reasons is told, and is no damage. */
-async function checkChain(walk: Walk, ref: RefPath, name: Name): Promise<void> {
+async function checkHeads(walk: Walk, ref: RefPath, name: Name): Promise<void> {
   const { store, head, policies, found } = walk;
   const verdict = await judge(store, head, name, policies);
   for (const reason of verdict.reasons) if (reason.code === "CORRUPT") found.problem("CORRUPT", ref, reason.text);
   const heads = await readHeads(store, head, policies, name);
   const [only, ...others] = heads;
-  const trusted = await head.readRef(nameRef("trusted", name));
-  const expected = only !== undefined && others.length === 0 && only.value.state === "trusted" ? only.id : undefined;
-  if (trusted !== expected) {
-    found.problem(
-      "CORRUPT",
-      nameRef("trusted", name),
-      `expected ${expected ? short(expected) : "no such ref"}, as the chain says`,
-    );
-  }
-  if (expected === undefined || only === undefined) return;
+  const one = only !== undefined && others.length === 0 && only.value.state === "trusted";
+  const place = nameRef(one ? "trusted" : "chain", name);
+  if (only === undefined) found.problem("CORRUPT", ref, "an empty list of heads");
+  else if (ref !== place) found.problem("CORRUPT", ref, `expected these heads under ${place}`);
+  if (!one) return;
   await wantManifest(walk, only.value.manifest);
   const [reason] = verdict.reasons;
   if (reason === undefined || reason.code === "CORRUPT") return;
@@ -114,8 +111,7 @@ async function checkSigned(
   const { store, head, policies, found } = walk;
   const member = await new Dossier(store, head, policies, name).member(id);
   if (member.value.ref !== ref) found.problem("CORRUPT", ref, `holds a statement for ${member.value.ref}`);
-  if ((await head.readRef(nameRef("chain", name))) === undefined)
-    found.problem("CORRUPT", ref, "has no chain beside it");
+  if ((await readHeadIds(store, head, name)).length === 0) found.problem("CORRUPT", ref, "has no head beside it");
   if (state !== "trusted" && !authorisedDenial(policies, member)) {
     found.problem("CORRUPT", ref, `statement ${short(id)} lacks the revokers' signatures`);
   }

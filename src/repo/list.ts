@@ -55,7 +55,8 @@ async function describeName(
   families: ReadonlySet<NameFamily>,
 ): Promise<Listed> {
   const proposed = families.has("proposed");
-  if (families.has("chain")) return { name, proposed, ...(await describeChain(store, head, policies, name)) };
+  if (families.has("trusted") || families.has("chain"))
+    return { name, proposed, ...(await describeChain(store, head, policies, name)) };
   for (const family of ["proposed", "quarantined", "acquired"] as const) {
     const id = await head.readRef(nameRef(family, name));
     if (id === undefined) continue;

@@ -8,6 +8,7 @@ import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { nameRef, parseRefPath, type RefPath } from "../base/ref-path.ts";
 import { makeList } from "../objects/documents/list.ts";
+import type { Statement } from "../objects/documents/statement.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { headsOf } from "../trust/heads.ts";
@@ -80,31 +81,34 @@ async function movesFor(
 ): Promise<Move[]> {
   const quarantined = nameRef("quarantined", name);
   const moves: Move[] = [
-    { ref: nameRef("trusted", name), to: statement },
     { ref: nameRef("proposed", name) },
-    await chainMove(store, head, policies, batch, name, statement),
+    ...(await headMoves(store, head, policies, batch, name, { id: statement, state: "trusted" })),
   ];
   if ((await head.readRef(quarantined)) === manifest) moves.push({ ref: quarantined });
   return moves;
 }
 
-/** The chain's new list: its heads once `statement`, which names all of today's, is among them. */
-export async function chainMove(
+/** Where the name's heads stand once `statement`, which names all of today's, is among them. */
+export async function headMoves(
   store: Store,
   head: HeadView,
   policies: Policies,
   batch: WriteBatch,
   name: Name,
-  statement: Digest,
-): Promise<Move> {
+  statement: { readonly id: Digest; readonly state: Statement["state"] },
+): Promise<Move[]> {
   const heads = await readHeads(store, head, policies, name);
   const standing = headsOf([
     ...heads.map(({ id, value }) => ({ id, previous: value.previous })),
-    { id: statement, previous: heads.map((entry) => entry.id) },
+    { id: statement.id, previous: heads.map((entry) => entry.id) },
   ]);
+  const [trusted, chain] = [nameRef("trusted", name), nameRef("chain", name)];
+  if (statement.state === "trusted" && standing.length === 1) {
+    return [{ ref: trusted, to: statement.id }, { ref: chain }];
+  }
   const list = makeList(standing);
   batch.addObject(list);
-  return { ref: nameRef("chain", name), to: list.id };
+  return [{ ref: trusted }, { ref: chain, to: list.id }];
 }
 
 /** What one person does alone where the rule asks for one approval: propose, approve and promote. */

@@ -32,7 +32,7 @@ import {
   readStatement,
 } from "./dossier.ts";
 import { forgetCheckouts } from "./materialise.ts";
-import { chainMove } from "./promote.ts";
+import { headMoves } from "./promote.ts";
 import type { Store } from "./store.ts";
 
 export interface RevokeRequest {
@@ -302,9 +302,9 @@ async function denyMoves(
   const moves: { ref: RefPath; to?: Digest }[] = [
     { ref: signersRef(statement.id), to: onRecord.id },
     { ref: nameRef("revoked", name), to: statement.id },
-    await chainMove(store, head, policies, batch, name, statement.id),
+    ...(await headMoves(store, head, policies, batch, name, { id: statement.id, state: "revoked" })),
   ];
-  for (const family of ["trusted", "proposed", "revoking"] as const) {
+  for (const family of ["proposed", "revoking"] as const) {
     const ref = nameRef(family, name);
     if ((await head.readRef(ref)) !== undefined) moves.push({ ref });
   }

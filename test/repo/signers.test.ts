@@ -194,7 +194,7 @@ describe("a head whose parent was lost", () => {
     assert.equal(await ask(fixture), "yes");
     await without(fixture, parent, async () => {
       assert.equal(await ask(fixture), "CORRUPT");
-      assert.ok((await damage(fixture)).includes("refs/chain/acme/tiny/main"));
+      assert.ok((await damage(fixture)).includes("refs/trusted/acme/tiny/main"));
     });
     assert.equal(await ask(fixture), "yes", "put back");
   });

@@ -95,7 +95,7 @@ function sayShown(context: Context, shown: Shown): void {
     for (const { level, path, text } of value.findings)
       ui.data(`  ${level}: ${path === undefined ? "" : `${path}: `}${text}`);
   }
-  if (shown.refs.some(({ ref }) => ref.startsWith("refs/chain/"))) sayVerdict(context, shown.verdict);
+  if (shown.refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) sayVerdict(context, shown.verdict);
   const { candidate } = shown;
   if (candidate === undefined) return;
   for (const line of candidateLines(candidate)) ui.say(line);
