@@ -17,6 +17,7 @@ export const EXIT = {
   busy: 8,
   incomplete: 9,
   noSpace: 10,
+  past: 11,
 } as const;
 
 /** `exit`: process status. `hint`: the next thing to do, a full clause without a full stop. */
@@ -97,6 +98,7 @@ export const ERRORS = {
   // not found
   STORE_NOT_FOUND: entry(EXIT.notFound, "give --store, set COFFER_STORE, or make one with `coffer init`"),
   NAME_NOT_FOUND: entry(EXIT.notFound, "list names with `coffer list`"),
+  ENTRY_NOT_FOUND: entry(EXIT.notFound, "see `coffer log` for the entries that there are"),
   OBJECT_NOT_FOUND: entry(EXIT.notFound, "run `coffer fsck`; restore what is missing from a copy"),
   FILE_NOT_FOUND: entry(EXIT.notFound, "check the path"),
   // conflict

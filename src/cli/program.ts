@@ -208,9 +208,22 @@ function addDenial(program: Command, act: Act): void {
 }
 
 function addReading(program: Command, act: Act): void {
+  const log = program
+    .command("log")
+    .description("what was done, newest first: what moved, who signed for it")
+    .argument("[name]", "only what moved this name")
+    .option("--limit <n>", "show so many entries; else 20")
+    .option("--at <entry>", "start at that entry")
+    .option("--entry <n>", "show one entry with every ref that it moved")
+    .option("--verify", "check every entry: its signature, its number and that it follows the one before")
+    .option(...JSON_OPTION)
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/log.ts")).runLog(context, name, options))(command),
+    );
   program
     .command("list")
     .description("list every name with its state")
+    .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
     .option(...JSON_OPTION)
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runList(context, options))(command),
@@ -219,6 +232,7 @@ function addReading(program: Command, act: Act): void {
     .command("show")
     .description("everything known of a name, or one object by its digest")
     .argument("<what>", "a name, or 12 or more characters of a digest")
+    .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
     .option(...JSON_OPTION)
     .action(async (what, options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runShow(context, what, options))(command),
@@ -227,6 +241,7 @@ function addReading(program: Command, act: Act): void {
     .command("resolve")
     .description("the verdict on a name and, if it is trusted now, its files with their SHA-256")
     .argument("<name>", "namespace/model@version")
+    .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
     .option(...JSON_OPTION)
     .action(async (name, options, command) =>
       act(async (context) => (await import("./commands/resolve.ts")).runResolve(context, name, options))(command),
@@ -248,9 +263,7 @@ function addReading(program: Command, act: Act): void {
     .action(async (name, folder, _options, command) =>
       act(async (context) => (await import("./commands/path.ts")).runCheckout(context, name, folder))(command),
     );
-  program
-    .command("log")
-    .description("what the store did, and what to do when the log is older than it was")
+  log
     .command("adopt-restore")
     .description("go on from an older backup, in a new log; first tells which revocations may be lost")
     .option("--head <digest>", "the restored head, by 12 or more characters, as it was told")

@@ -18,6 +18,8 @@ export interface HeadView {
   readonly time: Time;
   /** Of the ref tree. */
   readonly root: Digest;
+  /** True for a state that was asked for by its number: it is judged by its own time, and nothing is used on its word. */
+  readonly past?: true;
   /** What `ref` holds; undefined if it is not there. @throws CofferError CORRUPT - its path in the tree is damaged */
   readRef(ref: RefPath): Promise<Digest | undefined>;
   /** Refs that start with `prefix`, in tree order; walks the whole tree. @throws CofferError CORRUPT */

@@ -193,6 +193,28 @@ export class Log {
     }
   }
 
+  /**
+   * `from` and all entries before it, newest first. Each is vouched for by the id that the one after it names.
+   * @throws CofferError CORRUPT - one is missing or is not what the next one names
+   */
+  async *entriesBack(from: LogLine): AsyncGenerator<LogLine> {
+    for (let line = from; ; line = await this.#readPrevious(line)) {
+      yield line;
+      if (line.facts.number === 1) return;
+    }
+  }
+
+  /**
+   * Entry `number`, verified, and named by the one after it as the one before; undefined if absent.
+   * @throws CofferError CORRUPT, UNSUPPORTED
+   */
+  async readPast(number: number): Promise<LogEntry | undefined> {
+    const entry = await this.readEntry(number);
+    const next = entry && (await this.readEntry(number + 1));
+    if (entry !== undefined && next !== undefined) checkFollows(next, entry);
+    return entry;
+  }
+
   /** Makes durable that entries up to `number` are there: before one builds on an entry, or remembers it. */
   async settle(number: number): Promise<void> {
     if (number <= this.#durable) return;

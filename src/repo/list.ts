@@ -37,8 +37,8 @@ export async function listNames(head: HeadView) {
 }
 
 /** Every name with its state, sorted. @throws CofferError CORRUPT - the ref tree is damaged */
-export async function list(store: Store): Promise<Listed[]> {
-  const head = await store.head();
+export async function list(store: Store, at?: HeadView): Promise<Listed[]> {
+  const head = at ?? (await store.head());
   const policies = await readPolicies(store, head);
   const listed: Listed[] = [];
   for (const { name, families } of await listNames(head)) {

@@ -41,6 +41,7 @@ async function judgeChain(
   candidate: boolean,
 ): Promise<Verdict> {
   const verdict = evaluate(await gather(store, head, policies, name, dossier, chain, candidate));
+  if (head.past === true) return asOf(head, verdict);
   // Only a statement whose signatures were found good may say what time it cannot be before.
   const deciding = chain.find((member) => member.id === verdict.statement);
   if (verdict.trusted && deciding !== undefined) await store.noteTime(timeSeconds(deciding.value.issuedAt));
@@ -66,9 +67,20 @@ export async function gather(
     waiting,
     candidate,
     ...(await dossier.about([...chain, ...waiting])),
-    memory: store.memoryFacts(),
     log: { number: head.number, id: head.id },
-    nowS: store.ports.clock(),
+    ...(head.past === true
+      ? { memory: { known: true }, nowS: timeSeconds(head.time) }
+      : { memory: store.memoryFacts(), nowS: store.ports.clock() }),
+  };
+}
+
+/** A past verdict is no older copy of the store, but one that knows nothing of what came later, and time changes it no more. */
+function asOf(head: HeadView, { validUntil: _, ...verdict }: Verdict): Verdict {
+  const later = { id: "later", text: `anything after log entry ${head.number} of ${head.time}` };
+  return {
+    ...verdict,
+    established: verdict.established.filter(({ id }) => id !== "memory"),
+    notEstablished: [...verdict.notEstablished, later],
   };
 }
 
@@ -80,9 +92,13 @@ export interface Answer {
   readonly refusal?: CofferError;
 }
 
-/** The verdict on a name, yes or no. @throws CofferError CORRUPT, IO_ERROR - it could not be judged */
-export async function answer(store: Store, name: Name): Promise<Answer> {
-  const head = await store.head();
+/**
+ * The verdict on a name, yes or no.
+ * @param at - a past state, for an answer about that time and no other
+ * @throws CofferError CORRUPT, IO_ERROR - it could not be judged
+ */
+export async function answer(store: Store, name: Name, at?: HeadView): Promise<Answer> {
+  const head = at ?? (await store.head());
   const verdict = await judge(store, head, name);
   if (!verdict.trusted || verdict.manifest === undefined)
     return { verdict, refusal: await refusal(head, name, verdict) };

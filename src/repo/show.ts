@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Everything that is known of one name, or of one object. Layer: repo. */
-import { type Digest, isDigest, short } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+/** Everything that is known of one name. Layer: repo. */
+import type { Digest } from "../base/digest.ts";
 import type { Name } from "../base/names.ts";
 import { nameRef } from "../base/ref-path.ts";
 import type { Evidence } from "../objects/documents/evidence.ts";
 import type { Manifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
+import type { HeadView } from "../refs/head-view.ts";
 import type { Verdict } from "../trust/verdict.ts";
 import { type Candidate, readCandidate } from "./candidates.ts";
 import { Dossier, readManifest, readPolicies } from "./dossier.ts";
+import type { ListedState } from "./list.ts";
 import { judge, refusal } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
 export interface Shown {
   readonly name: Name;
+  readonly state: ListedState;
   readonly verdict: Verdict;
   readonly refs: readonly { readonly ref: string; readonly id: Digest }[];
   readonly manifest?: Stored<Manifest>;
@@ -25,8 +27,8 @@ export interface Shown {
 const FAMILIES = ["trusted", "revoked", "deleted", "proposed", "revoking", "quarantined", "acquired", "chain"] as const;
 
 /** @throws CofferError NAME_NOT_FOUND, CORRUPT */
-export async function show(store: Store, name: Name): Promise<Shown> {
-  const head = await store.head();
+export async function show(store: Store, name: Name, at?: HeadView): Promise<Shown> {
+  const head = at ?? (await store.head());
   const policies = await readPolicies(store, head);
   const refs: { ref: string; id: Digest }[] = [];
   for (const family of FAMILIES) {
@@ -43,6 +45,7 @@ export async function show(store: Store, name: Name): Promise<Shown> {
   const evidence = id === undefined ? [] : await new Dossier(store, head, policies, name).evidence(id);
   return {
     name,
+    state: stateOf(verdict, refs),
     verdict,
     refs,
     evidence,
@@ -51,27 +54,13 @@ export async function show(store: Store, name: Name): Promise<Shown> {
   };
 }
 
-/**
- * The one object whose digest starts with `prefix` (12 characters or more).
- * @throws CofferError DIGEST_INVALID, DIGEST_AMBIGUOUS, OBJECT_NOT_FOUND
- */
-export async function findObject(
-  store: Store,
-  prefix: string,
-): Promise<{ readonly id: Digest; readonly bytes: Uint8Array }> {
-  if (!/^[0-9a-f]{12,64}$/.test(prefix)) {
-    throw new CofferError(
-      "DIGEST_INVALID",
-      `expected 12 to 64 lower-case hex characters, found ${JSON.stringify(prefix.slice(0, 70))}`,
-    );
-  }
-  const names = (await store.files.list(`objects/${prefix.slice(0, 2)}`)) ?? [];
-  const ids = names.map((name) => `${prefix.slice(0, 2)}${name}`).filter((id) => id.startsWith(prefix) && isDigest(id));
-  const [id, ...others] = ids;
-  if (others.length > 0) throw new CofferError("DIGEST_AMBIGUOUS", `${prefix} begins ${ids.length} digests`);
-  const bytes = id !== undefined && isDigest(id) ? await store.objects.read(id) : undefined;
-  if (id === undefined || bytes === undefined || !isDigest(id)) {
-    throw new CofferError("OBJECT_NOT_FOUND", `no object has a digest that begins with ${short(prefix)}`);
-  }
-  return { id, bytes };
+/** As `list` calls it. */
+function stateOf(verdict: Verdict, refs: Shown["refs"]): ListedState {
+  if (verdict.trusted) return "trusted";
+  if (verdict.standing === "revoked" || verdict.standing === "deleted") return verdict.standing;
+  if (refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) return "denied";
+  const waiting = (["proposed", "quarantined", "acquired"] as const).find((family) =>
+    refs.some(({ ref }) => ref.startsWith(`refs/${family}/`)),
+  );
+  return waiting ?? "denied";
 }

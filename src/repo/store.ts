@@ -18,7 +18,7 @@ import { type ObjectReader, openObjects, readObject } from "../objects/object-st
 import { WriteBatch } from "../objects/write-batch.ts";
 import { type HeadView, viewOf } from "../refs/head-view.ts";
 import { type Log, openLog } from "../refs/log.ts";
-import type { LogEntry } from "../refs/log-entry.ts";
+import type { LogEntry, LogLine } from "../refs/log-entry.ts";
 import { type Memory, openMemory, type Seen } from "../refs/memory.ts";
 import { EMPTY_TREE, NodeCache } from "../refs/ref-node.ts";
 import { type Act, commit } from "../refs/transaction.ts";
@@ -133,6 +133,24 @@ export class Store {
     const entry = await this.log.findHead();
     await this.#remember(entry);
     return viewOf(entry, this.objects, this.#cache);
+  }
+
+  /** The state after entry `number` of the log. @throws CofferError ENTRY_NOT_FOUND; as `head` */
+  async viewAt(number: number): Promise<HeadView> {
+    return this.viewOf(await this.entryAt(number));
+  }
+
+  /** @throws CofferError ENTRY_NOT_FOUND - the log is shorter; as `head` */
+  async entryAt(number: number): Promise<LogEntry> {
+    const head = await this.head();
+    const entry = number > head.number ? undefined : await this.log.readPast(number);
+    if (entry !== undefined) return entry;
+    throw new CofferError("ENTRY_NOT_FOUND", `log entry ${number}: expected one from 1 to ${head.number}`);
+  }
+
+  /** The state after an entry that was read from the log. */
+  viewOf(entry: LogLine): HeadView {
+    return { ...viewOf(entry, this.objects, this.#cache), past: true };
   }
 
   /** Runs a transaction. @returns the entry, undefined if there was nothing to do. @throws as `commit` of refs */

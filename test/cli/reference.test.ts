@@ -47,7 +47,7 @@ function path(command: Command): string {
 
 function section(command: Command): string {
   const inner = command.commands.map(section).join("");
-  if (command.commands.length > 0 && command.parent !== null) return inner;
+  if (command.commands.length > 0 && command.parent !== null && command.registeredArguments.length === 0) return inner;
   const words = command.registeredArguments.map((argument) => {
     const name = `${argument.name()}${argument.variadic ? "…" : ""}`;
     return argument.required ? ` <${name}>` : ` [${name}]`;

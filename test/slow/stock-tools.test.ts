@@ -347,7 +347,7 @@ describe("stock tools", { skip }, () => {
   test("every log entry's signature passes ssh-keygen -Y verify", () => {
     allowedSigners();
     const entries = world.filesBelow("log");
-    assert.equal(entries.length, 7);
+    assert.equal(entries.length, 10);
     for (const entry of entries) {
       const text = readFileSync(entry, "utf8");
       const end = text.indexOf("\n") + 1;

@@ -1,35 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `list`, `show`, `fsck`: asking what stands. Layer: cli. */
 import { short } from "../../base/digest.ts";
+import { CofferError } from "../../base/errors.ts";
 import { parseName } from "../../base/names.ts";
 import { fsck } from "../../repo/fsck.ts";
 import { list } from "../../repo/list.ts";
-import { findObject, type Shown, show } from "../../repo/show.ts";
+import type { HeadView } from "../../repo/serving.ts";
+import { type Shown, show } from "../../repo/show.ts";
+import type { Store } from "../../repo/store.ts";
+import { findStored, holdersOf } from "../../repo/stored.ts";
+import { asOfJson, pastView, sayAsOf } from "../at.ts";
 import { type Context, open, storeFlag } from "../context.ts";
-import {
-  candidateLines,
-  counted,
-  listedJson,
-  SCHEMA_VERSION,
-  sizeText,
-  storeJson,
-  table,
-  verdictJson,
-} from "../format.ts";
-import { sayVerdict } from "./resolve.ts";
+import { candidateLines, counted, listedJson, SCHEMA_VERSION, sizeText, storeJson, table } from "../format.ts";
+import { sayVerdict, verdictMember } from "./resolve.ts";
 
 interface JsonOption {
   readonly json?: boolean;
 }
 
-export async function runList(context: Context, options: JsonOption): Promise<void> {
+interface PastOption extends JsonOption {
+  readonly at?: string;
+}
+
+export async function runList(context: Context, options: PastOption): Promise<void> {
   const { ui } = context;
   const store = await open(context);
-  const listed = await list(store);
+  const view = await pastView(store, options.at);
+  const listed = await list(store, view);
+  sayAsOf(context, view);
   if (options.json === true) {
     ui.json({
       schemaVersion: SCHEMA_VERSION,
       store: storeJson(store, await store.head()),
+      ...asOfJson(view),
       names: listed.map(listedJson),
     });
     return;
@@ -43,30 +46,51 @@ export async function runList(context: Context, options: JsonOption): Promise<vo
       .join("; "),
   ]);
   for (const line of table(rows)) ui.data(line);
-  if (rows.length === 0) ui.next(`coffer add${storeFlag(context)} FILES… --name NAMESPACE/MODEL@VERSION`);
+  if (rows.length === 0 && view === undefined)
+    ui.next(`coffer add${storeFlag(context)} FILES… --name NAMESPACE/MODEL@VERSION`);
 }
 
-export async function runShow(context: Context, text: string, options: JsonOption): Promise<void> {
+export async function runShow(context: Context, text: string, options: PastOption): Promise<void> {
   const { ui } = context;
   const store = await open(context);
   if (/^[0-9a-f]{12,64}$/.test(text)) {
-    const { id, bytes } = await findObject(store, text);
-    ui.say(`object ${id}, ${sizeText(bytes.length)}`);
-    const document = new TextDecoder().decode(bytes);
-    if (document.startsWith("{")) ui.raw(document);
-    else ui.data(Buffer.from(bytes).toString("hex"));
-    return;
+    if (options.at !== undefined) throw new CofferError("USAGE", "show: --at goes with a name; bytes never change");
+    return showDigest(context, store, text, options.json === true);
   }
-  const shown = await show(store, parseName(text));
-  if (options.json === true) ui.json(shownJson(shown));
-  else sayShown(context, shown);
+  const view = await pastView(store, options.at);
+  const shown = await show(store, parseName(text), view);
+  sayAsOf(context, view);
+  if (options.json === true) ui.json(shownJson(shown, view));
+  else sayShown(context, shown, view);
 }
 
-function shownJson({ name, verdict, refs, manifest, evidence, candidate }: Shown) {
+/** A document or blob, and the names that hold it. */
+async function showDigest(context: Context, store: Store, prefix: string, json: boolean): Promise<void> {
+  const { ui } = context;
+  const { id, kind, sizeBytes, document } = await findStored(store, prefix);
+  const holders = kind === "object" ? [] : await holdersOf(store, kind, id);
+  const held = holders.map(({ name, families, path }) => ({ name: name.text, refs: families, path }));
+  if (json) {
+    ui.json({ schemaVersion: SCHEMA_VERSION, id, kind, size: sizeBytes, heldBy: held });
+    return;
+  }
+  ui.say(`${kind} ${id}, ${sizeText(sizeBytes)}`);
+  if (document?.[0] === OPENING_BRACE) ui.raw(new TextDecoder().decode(document));
+  else if (document !== undefined) ui.data(Buffer.from(document).toString("hex"));
+  if (kind === "object") return;
+  const rows = held.map(({ name, refs, path }) => ["  held by", name, refs.join(", "), path ?? ""]);
+  const tell = (line: string): void => (document === undefined ? ui.data(line.trimStart()) : ui.say(line));
+  for (const line of table(rows)) tell(line);
+  if (rows.length === 0) ui.say("  no name holds it");
+}
+const OPENING_BRACE = 0x7b;
+
+function shownJson({ name, state, verdict, refs, manifest, evidence, candidate }: Shown, view: HeadView | undefined) {
   return {
     schemaVersion: SCHEMA_VERSION,
     name: name.text,
-    verdict: verdictJson(verdict),
+    state,
+    ...verdictMember(verdict, view),
     refs,
     ...(manifest === undefined ? {} : { manifest: { id: manifest.id, ...manifest.value } }),
     evidence: evidence.map(({ id, value }) => ({ id, ...value })),
@@ -84,8 +108,9 @@ function shownJson({ name, verdict, refs, manifest, evidence, candidate }: Shown
   };
 }
 
-function sayShown(context: Context, shown: Shown): void {
+function sayShown(context: Context, shown: Shown, view: HeadView | undefined): void {
   const { ui } = context;
+  ui.data(`${shown.name.text} ${view === undefined ? "is" : "was"} ${shown.state}`);
   for (const line of table(shown.refs.map(({ ref, id }) => [ref, id]))) ui.data(line);
   for (const file of shown.manifest?.value.files ?? []) {
     ui.data(`${file.sha256}  ${sizeText(file.size).padStart(8)}  ${file.format.padEnd(11)}  ${file.path}`);
@@ -95,14 +120,15 @@ function sayShown(context: Context, shown: Shown): void {
     for (const { level, path, text } of value.findings)
       ui.data(`  ${level}: ${path === undefined ? "" : `${path}: `}${text}`);
   }
-  if (shown.refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) sayVerdict(context, shown.verdict);
+  const past = view !== undefined;
+  if (shown.refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) sayVerdict(context, shown.verdict, past);
   const { candidate } = shown;
   if (candidate === undefined) return;
   for (const line of candidateLines(candidate)) ui.say(line);
   if (candidate.void) ui.say("the candidate is void: the name moved since");
   for (const reason of candidate.verdict.reasons) ui.say(`  waits: ${reason.text} [${reason.code}]`);
   const act = candidate.void ? "propose" : candidate.verdict.trusted ? "promote" : "approve";
-  ui.next(`coffer ${act}${storeFlag(context)} ${shown.name.text}`);
+  if (!past) ui.next(`coffer ${act}${storeFlag(context)} ${shown.name.text}`);
 }
 
 /** @returns the exit status: 0, 5 for damage, 3 for a trusted ref whose name is not trusted now */

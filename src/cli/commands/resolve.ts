@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `resolve`: the verdict on a name. Apart from the other commands, since runtimes wait for it. Layer: cli. */
+import { EXIT } from "../../base/errors.ts";
 import { parseName } from "../../base/names.ts";
 import { answer } from "../../repo/resolve.ts";
+import type { HeadView } from "../../repo/serving.ts";
 import type { Verdict } from "../../repo/verdict.ts";
+import { asOfJson, pastView, sayAsOf } from "../at.ts";
 import { type Context, open, storeFlag } from "../context.ts";
 import { SCHEMA_VERSION, verdictJson } from "../format.ts";
 
-/** What is established and what is not, for people. */
-export function sayVerdict({ ui }: Context, verdict: Verdict): void {
-  ui.say(`${verdict.name}: ${verdict.trusted ? "trusted" : "not trusted"}`);
+/** What is established and what is not, for people. @param past - the verdict is about an earlier time */
+export function sayVerdict({ ui }: Context, verdict: Verdict, past = false): void {
+  const is = past ? "was " : "";
+  ui.say(`${verdict.name}: ${is}${verdict.trusted ? "trusted" : "not trusted"}`);
   for (const reason of verdict.reasons) ui.say(`  no: ${reason.text} [${reason.code}]`);
   for (const fact of verdict.established) ui.say(`  established: ${fact.text}`);
   for (const fact of verdict.notEstablished) ui.say(`  not established: ${fact.text}`);
@@ -16,20 +20,38 @@ export function sayVerdict({ ui }: Context, verdict: Verdict): void {
   if (verdict.validUntil !== undefined) ui.say(`  this answer can change by time alone at ${verdict.validUntil}`);
 }
 
-export async function runResolve(context: Context, text: string, options: { readonly json?: boolean }): Promise<void> {
+export interface ResolveOptions {
+  readonly json?: boolean;
+  readonly at?: string;
+}
+
+/** @returns the exit status: 0, or that of an answer about the past */
+export async function runResolve(context: Context, text: string, options: ResolveOptions): Promise<number> {
   const { ui } = context;
   const store = await open(context);
-  const { verdict, manifest, refusal } = await answer(store, parseName(text));
+  const view = await pastView(store, options.at);
+  const { verdict, manifest, refusal } = await answer(store, parseName(text), view);
+  sayAsOf(context, view);
   if (options.json === true) {
     const found = manifest === undefined ? {} : { manifest: { id: manifest.id, files: manifest.value.files } };
-    ui.json({ schemaVersion: SCHEMA_VERSION, verdict: verdictJson(verdict), ...found });
+    ui.json({ schemaVersion: SCHEMA_VERSION, ...verdictMember(verdict, view), ...found });
   }
   if (manifest === undefined) throw refusal;
-  if (options.json === true) return;
+  const exit = view === undefined ? EXIT.ok : EXIT.past;
+  if (options.json === true) return exit;
   // The form that `sha256sum --check` reads.
   for (const file of manifest.value.files) ui.data(`${file.sha256}  ${file.path}`);
-  sayVerdict(context, verdict);
+  sayVerdict(context, verdict, view !== undefined);
   const models = manifest.value.files.filter((file) => file.format === "gguf");
   const onePath = models.length === 1 || manifest.value.files.length === 1;
-  ui.next(`coffer ${onePath ? "path" : "checkout"}${storeFlag(context)} ${verdict.name}${onePath ? "" : " FOLDER"}`);
+  const use = `${onePath ? "path" : "checkout"}${storeFlag(context)} ${verdict.name}${onePath ? "" : " FOLDER"}`;
+  ui.next(`coffer ${view === undefined ? use : `resolve${storeFlag(context)} ${verdict.name}`}`);
+  return exit;
+}
+
+/** An answer about the past has other members: no script takes it for one about now. */
+export function verdictMember(verdict: Verdict, view: HeadView | undefined) {
+  if (view === undefined) return { verdict: verdictJson(verdict) };
+  const { trusted, ...past } = verdictJson(verdict);
+  return { ...asOfJson(view), past: { wasTrusted: trusted, ...past } };
 }
