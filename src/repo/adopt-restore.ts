@@ -8,7 +8,7 @@ import { type Digest, digestFromBytes, isDigest, short } from "../base/digest.ts
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { NameText } from "../base/names.ts";
-import { nameRef, POLICY_REF } from "../base/ref-path.ts";
+import { POLICY_REF } from "../base/ref-path.ts";
 import type { Time } from "../base/time.ts";
 import { makeList } from "../objects/documents/list.ts";
 import type { Stored } from "../objects/documents/schema.ts";
@@ -23,7 +23,7 @@ import { entryPath } from "../refs/log-layout.ts";
 import { type Memory, openMemory } from "../refs/memory.ts";
 import { EMPTY_TREE } from "../refs/ref-node.ts";
 import { authorisedDenial } from "../trust/revocation.ts";
-import { Dossier, readList, readPolicies, readStatement } from "./dossier.ts";
+import { Dossier, readHeadIds, readPolicies, readStatement } from "./dossier.ts";
 import { prepareStage, STAGE, swapLog } from "./log-swap.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { copyStoreKey } from "./secrets.ts";
@@ -118,7 +118,7 @@ async function denialAt(store: Store, id: Digest): Promise<Stored<Statement> | u
 
 /** True if the name's chain, back to its beginning, has the statement. */
 async function inChain(store: Store, head: HeadView, { id, value }: Stored<Statement>): Promise<boolean> {
-  const left = [...(await readList(store, await head.readRef(nameRef("chain", value.name)), "chain"))];
+  const left = [...(await readHeadIds(store, head, value.name))];
   const seen = new Set<Digest>();
   for (let next = left.pop(); next !== undefined; next = left.pop()) {
     if (next === id) return true;

@@ -124,11 +124,20 @@ export async function manifestsBehind(
     case "proposed":
     case "revoking":
       return [(await readStatement(store, id)).value.manifest];
+    case "trusted":
+      return manifestsOfChain(store, [id], seen, true); // the name's one head
     case "chain":
       return manifestsOfChain(store, await readList(store, id, "chain"), seen, true);
     case "waiting":
       return manifestsOfChain(store, await readList(store, id, "list of waiting"), seen, false);
-    default:
+    // All others are named, so that a new family cannot be forgotten here.
+    case "policy":
+    case "revoked":
+    case "deleted":
+    case "revoked-bytes":
+    case "refused":
+    case "evidence":
+    case "signers":
       return [];
   }
 }
