@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** From flags and environment to an open store. Precedence: flag, environment, default. Layer: cli. */
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
 import type { StoreLocation } from "../repo/ports.ts";
@@ -56,7 +56,9 @@ export function keysFolder(context: Context): string {
 export function locate(context: Context, root: string): StoreLocation {
   const { io, options } = context;
   const secrets = folderOption(context, "secrets") ?? env(io, "COFFER_SECRETS") ?? env(io, "CREDENTIALS_DIRECTORY");
-  const state = folderOption(context, "state") ?? env(io, "COFFER_STATE") ?? env(io, "STATE_DIRECTORY");
+  // systemd lists several folders with colons between them; the first is the unit's own.
+  const stateOfUnit = env(io, "STATE_DIRECTORY")?.split(":")[0];
+  const state = folderOption(context, "state") ?? env(io, "COFFER_STATE") ?? stateOfUnit;
   const location = {
     root,
     stateHome: stateHome(io),
@@ -90,13 +92,25 @@ function realPath(path: string): string {
   }
 }
 
+/** False only if nothing is there. @throws CofferError IO_ERROR - this account may not look */
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if (systemCode(error) === "ENOTDIR") return false;
+    throw new CofferError("IO_ERROR", `this account cannot look into the store's folder (${systemCode(error)})`, {
+      cause: error,
+    });
+  }
+}
+
 /** --store, COFFER_STORE, else the first folder from here upwards that holds a coffer.json. */
 export function findStore(context: Context): string {
   const { io } = context;
   const named = folderOption(context, "store") ?? env(io, "COFFER_STORE");
   if (named !== undefined) {
     const root = resolve(io.cwd, named);
-    if (!existsSync(join(root, "coffer.json"))) throw new CofferError("STORE_NOT_FOUND", `no store at ${named}`);
+    if (!isThere(join(root, "coffer.json"))) throw new CofferError("STORE_NOT_FOUND", `no store at ${named}`);
     return root;
   }
   for (let folder = io.cwd; ; folder = dirname(folder)) {

@@ -94,6 +94,7 @@ function addSetup(program: Command, act: Act): void {
     .option("--threshold <n>", "approvals needed; 2, or 1 for one person")
     .option("--separate", "who publishes does not count as approver")
     .option("--policy <file>", "a policy of your own as JSON (docs/format.md)")
+    .option("--shared", "the group of the new folder writes it together: give --secrets that it can read")
     .action(async (folder, options, command) =>
       act(async (context) => (await import("./commands/setup.ts")).runInit(context, folder, options))(command),
     );

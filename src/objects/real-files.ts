@@ -26,7 +26,7 @@ import {
 } from "node:fs";
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
-import { fsyncOf, readAt, writeAt } from "./descriptors.ts";
+import { fsyncOf, readAt, shareLikeParent, writeAt } from "./descriptors.ts";
 import type { FilePlace, FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
 import { placeOf } from "./mounts.ts";
 import { thisProcess } from "./this-process.ts";
@@ -171,7 +171,10 @@ class NodeFiles implements RealFiles {
 
   async makeFolder(path: string): Promise<boolean> {
     const absolute = this.#at(path);
-    if (unless("EEXIST", false, "make", path, () => done(mkdirSync(absolute)))) return true;
+    if (unless("EEXIST", false, "make", path, () => done(mkdirSync(absolute)))) {
+      attempt("set the mode of", path, () => shareLikeParent(absolute));
+      return true;
+    }
     this.#isFolder(path);
     return false;
   }

@@ -3,7 +3,7 @@
  * `init`: a new store is built beside its place and renamed there whole, so a crash leaves no half store.
  * Layer: repo. Format: docs/format.md, "The store on disk". No store exists without a policy.
  */
-import { access, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { access, chmod, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, systemCode } from "../base/errors.ts";
@@ -45,6 +45,8 @@ export async function init(location: StoreLocation, policy: Stored<Policy>, port
   await sweepBeside(location.root, beside);
   await system("make a folder beside the new store", () => mkdir(building, { mode: 0o755 }));
   try {
+    // What is made in it takes after it.
+    if (location.shared === true) await system("share the new store", () => chmod(building, 0o2775));
     const done = await build(ports.openFolder(building), location, policy, ports);
     await takePlace(building, location.root);
     await beside.fsyncFolder(".");
@@ -106,7 +108,8 @@ async function build(
   await files.fsyncFolder(".");
   const storeId = log.storeId;
   const secrets = secretsFolder(location, storeId);
-  await writeStoreKey(await openFolder(ports, secrets, 0o700), key, random);
+  const shared = location.shared === true;
+  await writeStoreKey(await openFolder(ports, secrets, shared ? 0o750 : 0o700), key, random, shared ? 0o640 : 0o600);
   const memory = openMemory(await openFolder(ports, stateFolder(location, storeId), 0o700));
   await memory.rememberHead(1, committed.entry.id);
   return { storeId, policy, secrets };

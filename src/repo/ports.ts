@@ -24,6 +24,8 @@ export interface StoreLocation {
   readonly secrets?: string;
   /** Folder of this machine's memory; `<stateHome>/<store id>` when left out. */
   readonly state?: string;
+  /** `init` only: a group writes the store together. */
+  readonly shared?: boolean;
   /** False: open without memory, on the operator's word. */
   readonly memory: boolean;
 }

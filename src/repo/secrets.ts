@@ -4,7 +4,7 @@
  * It signs log entries and this store's own inspections; it has no power over names.
  */
 import { hkdfSync } from "node:crypto";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
 import { encodePrivateKey, type PrivateKey, parsePrivateKey } from "../keys/private-key.ts";
@@ -14,13 +14,16 @@ import type { Files } from "../objects/files.ts";
 
 const KEY_FILE = "store_key";
 
-/** @throws CofferError EXISTS - the folder already holds a store key */
-export async function writeStoreKey(secrets: Files, key: PrivateKey, random: Random): Promise<void> {
-  await writeKeyFile(secrets, new TextEncoder().encode(encodePrivateKey(key, random)));
+/**
+ * @param mode - 0o600, or 0o640 for a group that writes the store together
+ * @throws CofferError EXISTS - the folder already holds a store key
+ */
+export async function writeStoreKey(secrets: Files, key: PrivateKey, random: Random, mode = 0o600): Promise<void> {
+  await writeKeyFile(secrets, new TextEncoder().encode(encodePrivateKey(key, random)), mode);
 }
 
-async function writeKeyFile(secrets: Files, bytes: Uint8Array): Promise<void> {
-  const file = await secrets.create(KEY_FILE, 0o600);
+async function writeKeyFile(secrets: Files, bytes: Uint8Array, mode: number): Promise<void> {
+  const file = await secrets.create(KEY_FILE, mode);
   if (file === undefined) throw new CofferError("EXISTS", "the secrets folder already holds a store_key");
   try {
     await file.write(bytes);
@@ -31,11 +34,22 @@ async function writeKeyFile(secrets: Files, bytes: Uint8Array): Promise<void> {
   await secrets.fsyncFolder(".");
 }
 
+/** What this account may not look at is not its own: it opens the store to read. */
+async function orClosed<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isCofferError(error, "IO_ERROR") && CLOSED.has(systemCode(error.cause) ?? "")) return undefined;
+    throw error;
+  }
+}
+const CLOSED: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
+
 /** Copies the store key into another secrets folder, as it is. @throws CofferError EXISTS, NO_STORE_KEY */
 export async function copyStoreKey(from: Files, to: Files): Promise<void> {
   const bytes = await from.read(KEY_FILE, LIMITS.keyFileBytes);
   if (bytes === undefined) throw new CofferError("NO_STORE_KEY", "the secrets folder holds no store_key");
-  await writeKeyFile(to, bytes);
+  await writeKeyFile(to, bytes, 0o600);
 }
 
 /** What this account may do for the store. */
@@ -50,12 +64,14 @@ export interface StoreSecret {
  * @throws CofferError KEY_MODE - others may read the file; KEY_INVALID - it holds another key
  */
 export async function readStoreKey(secrets: Files, expected: PublicKey): Promise<StoreSecret | undefined> {
-  const stat = await secrets.stat(KEY_FILE);
+  const stat = await orClosed(() => secrets.stat(KEY_FILE));
   if (stat === undefined) return undefined;
-  if ((stat.mode & 0o077) !== 0) {
-    throw new CofferError("KEY_MODE", `store_key: expected mode 0600, found ${(stat.mode & 0o777).toString(8)}`);
+  // A group may read it, to write the store together. Who owns it does not matter: it must be the key of this store.
+  if ((stat.mode & 0o037) !== 0) {
+    const found = (stat.mode & 0o777).toString(8).padStart(4, "0");
+    throw new CofferError("KEY_MODE", `store_key: expected mode 0600, or 0640 for a group, found ${found}`);
   }
-  const bytes = await secrets.read(KEY_FILE, LIMITS.keyFileBytes);
+  const bytes = await orClosed(() => secrets.read(KEY_FILE, LIMITS.keyFileBytes));
   if (bytes === undefined) return undefined;
   const key = parsePrivateKey(new TextDecoder().decode(bytes));
   if (key.publicKey.keyId !== expected.keyId) {

@@ -105,7 +105,10 @@ export class Store {
   /** @throws CofferError NO_STORE_KEY - this account opens the store read-only */
   needSigner(): Signer {
     if (this.#signer !== undefined) return this.#signer;
-    throw new CofferError("NO_STORE_KEY", "this account does not hold the store key, so it cannot write to the store");
+    throw new CofferError(
+      "NO_STORE_KEY",
+      "this account does not hold the store key, or may not read it, so it opens the store to read only",
+    );
   }
 
   /**

@@ -3,6 +3,7 @@
 import { lstat, mkdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
+import { shareLikeParent } from "../objects/descriptors.ts";
 
 /**
  * @param doing - what was attempted, for the message: "make the folder"
@@ -50,6 +51,7 @@ async function isThere(path: string): Promise<boolean> {
 async function makeFolder(folder: string, mode: number): Promise<void> {
   try {
     await mkdir(folder, { mode });
+    if ((mode & 0o077) !== 0) shareLikeParent(folder); // not what is to stay this account's alone
   } catch (error) {
     const there = await stat(folder).catch(() => undefined); // what mkdir said matters more
     if (there?.isDirectory() !== true) throw error;

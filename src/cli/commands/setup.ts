@@ -23,13 +23,21 @@ export interface InitOptions {
   readonly threshold?: string;
   readonly separate?: boolean;
   readonly policy?: string;
+  readonly shared?: boolean;
 }
 
 export async function runInit(context: Context, folder: string, options: InitOptions): Promise<void> {
   const { io, ui } = context;
   const policy = draftPolicy(context, options);
   const root = resolve(io.cwd, folder);
-  const done = await init(locate(context, root), policy, io.ports);
+  const location = locate(context, root);
+  if (options.shared === true && location.secrets === undefined) {
+    throw new CofferError(
+      "USAGE",
+      "--shared: expected --secrets too, a folder that the group can read for the store key",
+    );
+  }
+  const done = await init({ ...location, shared: options.shared === true }, policy, io.ports);
   ui.say(`made the store ${folder}`);
   ui.say(`store id   ${done.storeId}`);
   ui.say(`policy     1:${policy.id}`);
