@@ -115,6 +115,7 @@ export const ERRORS = {
   ),
   STATE_UNWRITABLE: entry(EXIT.busy, "give a writable folder with --state or COFFER_STATE, or say --no-memory"),
   SOURCE_CHANGED: entry(EXIT.busy, "let the other program finish writing the file, then add it again"),
+  READ_ONLY: entry(EXIT.busy, "mount the file system for writing, or work on a copy; reading goes on as before"),
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),
   // space and I/O
   NO_SPACE: entry(EXIT.noSpace, "free some space and run it again"),
@@ -134,6 +135,14 @@ export class CofferError extends Error {
 
   /** Further lines for people: each thing that is wrong, where there are several. */
   readonly details: readonly string[];
+
+  /**
+   * By name, not by class: the command is one file with a copy of this class, and the command tree that it loads has
+   * another (scripts/build.mjs). An error of the disk that is made by the one must be known to the other.
+   */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && value.name === "CofferError";
+  }
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions & { readonly details?: readonly string[] }) {
     super(message, options);

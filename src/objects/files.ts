@@ -6,7 +6,7 @@
  *
  * Paths are POSIX, relative to the root that the port was opened on, made only from digests and parsed names
  * (invariant 9); "." is the root itself, for `list`, `stat` and `fsyncFolder`. Every call rejects with CofferError:
- * NO_SPACE (ENOSPC, EDQUOT), CORRUPT (a link, folder or other thing where a file or folder of ours should be) or
+ * NO_SPACE (ENOSPC, EDQUOT), READ_ONLY (EROFS), CORRUPT (a link, folder or other thing where a file or folder of ours should be) or
  * IO_ERROR (all else) with the system error as `cause`, except where a result says otherwise. Only ENOENT means absent.
  */
 

@@ -73,6 +73,11 @@ export function fileError(error: unknown, doing: string, path: string): CofferEr
     case "ENOSPC":
     case "EDQUOT":
       return new CofferError("NO_SPACE", `cannot ${doing} ${path}: ${code}`, options);
+    case "EROFS":
+      return new CofferError("READ_ONLY", `cannot ${doing} ${path}: the file system is read-only`, options);
+    case "EMFILE":
+    case "ENFILE":
+      return new CofferError("IO_ERROR", `cannot ${doing} ${path}: too many files are open (${code})`, options);
     case "ENOTDIR":
       return new CofferError("CORRUPT", `cannot ${doing} ${path}: expected a folder, found something else`, options);
     case "EISDIR":

@@ -15,6 +15,7 @@ import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
 import { checkRefs } from "./fsck-refs.ts";
 import { checkTrash } from "./fsck-trash.ts";
+import { countReserve, RESERVE_FOLDER } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
 export interface Problem {
@@ -96,6 +97,7 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
     }),
   );
   await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
+  await found.attempt(RESERVE_FOLDER, () => checkReserve(store, found));
   return { ...found, checked, exit: exitOf(found.problems) };
 }
 
@@ -115,6 +117,14 @@ async function checkTemp(store: Store, found: Findings): Promise<void> {
   else if (leftovers.length > 0)
     found.notes.push(
       `${leftovers.length} temporary files in ${TEMP_FOLDER}, left by an interrupted act; the next act that writes removes them`,
+    );
+}
+
+async function checkReserve(store: Store, found: Findings): Promise<void> {
+  const { found: pieces, expected } = await countReserve(store.files);
+  if (pieces < expected)
+    found.notes.push(
+      `${RESERVE_FOLDER} holds ${pieces} of ${expected} pieces; the next commit that has room makes the others`,
     );
 }
 

@@ -21,6 +21,7 @@ import { openMemory } from "../refs/memory.ts";
 import { createLog } from "../refs/transaction.ts";
 import { buildingPlace, sweepBeside } from "./beside.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
+import { fillReserve } from "./reserve.ts";
 import { writeStoreKey } from "./secrets.ts";
 import { openFolder, secretsFolder, stateFolder } from "./store.ts";
 import { encodeStoreFile, STORE_FILE } from "./store-file.ts";
@@ -105,6 +106,7 @@ async function build(
     random,
     sleep,
   });
+  await fillReserve(files, random);
   await files.fsyncFolder(".");
   const storeId = log.storeId;
   const secrets = secretsFolder(location, storeId);

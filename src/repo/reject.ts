@@ -32,6 +32,7 @@ import {
   readPolicies,
   readStatement,
 } from "./dossier.ts";
+import { withReserve } from "./reserve.ts";
 import { gather, judge, refusal } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
@@ -57,7 +58,7 @@ export interface RejectPlan {
 
 /** @throws CofferError NO_RULE, NOT_PROPOSED, DIGEST_INVALID, DIGEST_AMBIGUOUS; as `resolve` if nothing is promoted */
 export async function planReject(store: Store, request: RejectRequest): Promise<RejectPlan> {
-  const head = await store.head();
+  const head = await withReserve(store, () => store.head());
   return plan(store, head, await readPolicies(store, head), request);
 }
 
@@ -199,11 +200,26 @@ export async function rejectWith(
   return record(store, shown, document, imported);
 }
 
-async function record(
+interface DetachedSignature {
+  readonly publicKey: PublicKey;
+  readonly armored: string;
+}
+
+/** Denying does not wait for somebody to free space. */
+function record(
   store: Store,
   shown: RejectPlan,
   document: Stored<Refusal>,
-  signature: { readonly publicKey: PublicKey; readonly armored: string },
+  signature: DetachedSignature,
+): Promise<Rejected> {
+  return withReserve(store, () => recordOnce(store, shown, document, signature));
+}
+
+async function recordOnce(
+  store: Store,
+  shown: RejectPlan,
+  document: Stored<Refusal>,
+  signature: DetachedSignature,
 ): Promise<Rejected> {
   const { name } = shown;
   const request = { name, statement: document.value.statement };

@@ -33,6 +33,7 @@ import {
 } from "./dossier.ts";
 import { forgetCheckouts } from "./materialise.ts";
 import { headMoves } from "./promote.ts";
+import { withReserve } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
 export interface RevokeRequest {
@@ -73,7 +74,8 @@ export interface Revoked extends RevokePlan {
 
 /** @throws CofferError NAME_NOT_FOUND, NO_RULE */
 export async function planRevoke(store: Store, request: RevokeRequest): Promise<RevokePlan> {
-  const head = await store.head();
+  // A head that is new to this machine is remembered first, and even that takes an inode.
+  const head = await withReserve(store, () => store.head());
   return plan(store, head, await readPolicies(store, head), request);
 }
 
@@ -207,15 +209,20 @@ function holdersThatFall(policies: Policies, name: Name, revokes: Revokes, holde
 
 /**
  * Signs the revocation; when enough have signed, commits it. A second revoker signs the statement that waits.
+ * Where the disk is full, the reserve makes room for it.
  *
  * @param shown - the plan that the person has read: what is signed is that, or nothing
  * @throws CofferError NOT_ALLOWED, NO_RULE, NAME_NOT_FOUND, CANDIDATE_EXISTS; REF_MOVED - something else stands now
  */
-export async function revoke(
+export function revoke(store: Store, request: RevokeRequest, signer: Signer, shown?: RevokePlan): Promise<Revoked> {
+  return withReserve(store, () => revokeOnce(store, request, signer, shown));
+}
+
+async function revokeOnce(
   store: Store,
   request: RevokeRequest,
   signer: Signer,
-  shown?: RevokePlan,
+  shown: RevokePlan | undefined,
 ): Promise<Revoked> {
   const issuedAt = formatTime(store.ports.clock());
   const read = shown ?? (await planRevoke(store, request));

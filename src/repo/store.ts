@@ -25,6 +25,7 @@ import { type Act, commit } from "../refs/transaction.ts";
 import { finishAdoption } from "./log-swap.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { Receipts } from "./receipts.ts";
+import { keepReserve } from "./reserve.ts";
 import { readStoreKey, type StoreSecret } from "./secrets.ts";
 import { readStoreFile } from "./store-file.ts";
 import { makeFolders } from "./system.ts";
@@ -172,6 +173,8 @@ export class Store {
       if (!isCofferError(error)) throw error;
       late(error); // the commit stands all the same
     }
+    const unkept = await keepReserve(this.files, random);
+    if (unkept !== undefined) late(unkept);
     return { number: done.entry.facts.number, id: done.entry.id };
   }
 
@@ -261,7 +264,7 @@ async function mendTemp(files: Files): Promise<boolean> {
     await ensureFolders(files, [TEMP_FOLDER]);
     return true;
   } catch (error) {
-    if (isCofferError(error, "IO_ERROR", "NO_SPACE", "CORRUPT")) return false;
+    if (isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) return false;
     throw error;
   }
 }

@@ -2,12 +2,14 @@
 /** Calls of node:fs outside a store, whose faults become coded errors, and folders with their parents. Layer: repo. */
 import { lstat, mkdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { CofferError, systemCode } from "../base/errors.ts";
+import { CofferError, type ErrorCode, systemCode } from "../base/errors.ts";
 import { shareLikeParent } from "../objects/descriptors.ts";
+
+const KINDS: Readonly<Record<string, ErrorCode>> = { ENOSPC: "NO_SPACE", EDQUOT: "NO_SPACE", EROFS: "READ_ONLY" };
 
 /**
  * @param doing - what was attempted, for the message: "make the folder"
- * @throws CofferError NO_SPACE (ENOSPC, EDQUOT) or IO_ERROR with the system's error as cause; anything else as it is
+ * @throws CofferError NO_SPACE (ENOSPC, EDQUOT), READ_ONLY (EROFS) or IO_ERROR with the system's error as cause; anything else as it is
  */
 export async function system<T>(doing: string, act: () => Promise<T>): Promise<T> {
   try {
@@ -15,8 +17,7 @@ export async function system<T>(doing: string, act: () => Promise<T>): Promise<T
   } catch (error) {
     const code = systemCode(error);
     if (code === undefined) throw error;
-    const kind = code === "ENOSPC" || code === "EDQUOT" ? "NO_SPACE" : "IO_ERROR";
-    throw new CofferError(kind, `cannot ${doing} (${code})`, { cause: error });
+    throw new CofferError(KINDS[code] ?? "IO_ERROR", `cannot ${doing} (${code})`, { cause: error });
   }
 }
 

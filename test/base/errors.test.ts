@@ -125,3 +125,14 @@ describe("quoted text", () => {
     assert.equal(quote("abc", 2), '"ab"');
   });
 });
+
+test("an error of another copy of the class is known; one that only has a code is not", () => {
+  class Copy extends Error {
+    override readonly name = "CofferError";
+    readonly code = "NO_SPACE";
+  }
+  assert.ok(isCofferError(new Copy("x"), "NO_SPACE"));
+  assert.ok(!isCofferError(new Copy("x"), "CORRUPT"));
+  assert.ok(!isCofferError(Object.assign(new Error("x"), { code: "NO_SPACE" })));
+  assert.ok(!isCofferError({ name: "CofferError", code: "NO_SPACE" }));
+});

@@ -189,7 +189,7 @@ test("fault: each call in turn fails with the mapped error, once", async () => {
     EDQUOT: "NO_SPACE",
     EIO: "IO_ERROR",
     EMFILE: "IO_ERROR",
-    EROFS: "IO_ERROR",
+    EROFS: "READ_ONLY",
   } as const;
   for (const [code, mapped] of Object.entries(codes)) {
     for (let nth = 1; nth <= 7; nth++) {

@@ -135,20 +135,15 @@ test("real: /proc files, whose size is said to be 0, are not silently empty", as
 });
 
 test("system errors map to the port's codes", () => {
-  const expected = { ENOSPC: "NO_SPACE", EDQUOT: "NO_SPACE", ELOOP: "CORRUPT", ENOTDIR: "CORRUPT", EISDIR: "CORRUPT" };
-  const others = [
-    "EIO",
-    "EROFS",
-    "EACCES",
-    "EPERM",
-    "EMFILE",
-    "ENFILE",
-    "ESTALE",
-    "EXDEV",
-    "EMLINK",
-    "ENOENT",
-    "E2BIG",
-  ];
+  const expected = {
+    ENOSPC: "NO_SPACE",
+    EDQUOT: "NO_SPACE",
+    EROFS: "READ_ONLY",
+    ELOOP: "CORRUPT",
+    ENOTDIR: "CORRUPT",
+    EISDIR: "CORRUPT",
+  };
+  const others = ["EIO", "EACCES", "EPERM", "EMFILE", "ENFILE", "ESTALE", "EXDEV", "EMLINK", "ENOENT", "E2BIG"];
   for (const [code, mapped] of [...Object.entries(expected), ...others.map((other) => [other, "IO_ERROR"])]) {
     const cause = Object.assign(new Error("/secret/place"), { code });
     const error = fileError(cause, "read", "objects/ab");

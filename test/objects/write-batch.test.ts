@@ -76,7 +76,11 @@ for (const code of ["ENOSPC", "EIO", "EMFILE", "EROFS"]) {
     for (let at = 1; at <= calls; at += 1) {
       const files = await disk();
       files.fault = { at: files.calls + at, kind: "fail", code };
-      await assert.rejects(writeAll(files), (error) => isCofferError(error, "NO_SPACE", "IO_ERROR"), `call ${at}`);
+      await assert.rejects(
+        writeAll(files),
+        (error) => isCofferError(error, "NO_SPACE", "READ_ONLY", "IO_ERROR"),
+        `call ${at}`,
+      );
       files.fault = undefined;
       for (const { id } of OBJECTS) await openObjects(files).read(id);
       assert.deepEqual(await files.list("local/tmp"), [], `call ${at}`);

@@ -150,7 +150,8 @@ export function survivors(root: FolderNode, journal: Journal, content: (file: Fi
 }
 
 function copyFile(file: FileNode, bytes: Uint8Array): FileNode {
-  return { ...file, links: 0, bytes: bytes.slice(), syncedBytes: bytes.length };
+  // Shared: whoever goes on writing on the old disk writes behind these bytes.
+  return { ...file, links: 0, bytes, syncedBytes: bytes.length };
 }
 
 /** Marks all of a tree as durable in `journal`. */
