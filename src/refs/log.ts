@@ -7,7 +7,7 @@
  * Locking: none. `append` links a finished file to the next number, which only one writer can do.
  */
 import { type Digest, short } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
 import type { PublicKey } from "../keys/public-key.ts";
@@ -239,7 +239,7 @@ export class Log {
     try {
       // NFS may lose the answer to a link that was done, ask again and hear EEXIST.
       ours =
-        (await this.files.link(temp, entryPath(number))) ||
+        (await linkEntry(this.files, temp, entryPath(number))) ||
         (await isSameFile(this.files, entryPath(number), entry.bytes));
       if (ours) await this.settle(number);
     } finally {
@@ -281,6 +281,18 @@ export class Log {
     return digits === null ? undefined : Number(digits[1]);
   }
 }
+
+/** @throws CofferError FILE_SYSTEM_UNFIT - a store that was copied to where there are no hard links */
+async function linkEntry(files: Files, temp: string, path: string): Promise<boolean> {
+  try {
+    return await files.link(temp, path);
+  } catch (error) {
+    if (!isCofferError(error) || !NO_LINKS.has(systemCode(error.cause) ?? "")) throw error;
+    throw new CofferError("FILE_SYSTEM_UNFIT", `hard links do not work here: ${error.message}`, { cause: error });
+  }
+}
+/** What link(2) says on FAT, exFAT and some shares; of our own new file it is never a question of rights. */
+const NO_LINKS: ReadonlySet<string> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
 
 function checkFollows(line: LogLine, previous: LogLine): void {
   if (line.facts.previous === previous.id) return;
