@@ -66,6 +66,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addReading(program, act);
   addUpkeep(program, act);
   addServing(program, act);
+  addCompletion(program, act);
   for (const command of everyCommand(program)) {
     // Global options may stand after the command too, as people type them.
     if (command !== program)
@@ -300,5 +301,21 @@ function addServing(program: Command, act: Act): void {
     .option("--grace <seconds>", "when told to stop, let running downloads go on for this long", "10")
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/serve.ts")).runServe(context, options))(command),
+    );
+}
+
+function addCompletion(program: Command, act: Act): void {
+  program
+    .command("completion")
+    .description("print a script that completes commands, options and names")
+    .argument("<shell>", "bash, zsh or fish")
+    .action(async (shell, _options, command) =>
+      act(async (context) => (await import("./commands/completion.ts")).runCompletion(context, shell))(command),
+    );
+  program
+    .command("__complete", { hidden: true })
+    .argument("[words...]")
+    .action(async (words, _options, command) =>
+      act(async (context) => (await import("./commands/completion.ts")).runComplete(context, program, words))(command),
     );
 }

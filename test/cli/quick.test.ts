@@ -4,16 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Command } from "commander";
 import fc from "fast-check";
-import type { Io } from "../../src/cli/io.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 import { parseQuick } from "../../src/cli/quick.ts";
 import { Ui } from "../../src/cli/ui.ts";
-
-const io = { out: () => undefined, err: () => undefined, env: {}, terminal: false } as unknown as Io;
+import { quietIo } from "../support/quiet-io.ts";
 
 /** What commander makes of it: undefined for an error, or for another command. */
 async function byCommander(argv: readonly string[]): Promise<unknown> {
-  const program = buildProgram(io, new Ui(io), { exit: 0 });
+  const program = buildProgram(quietIo, new Ui(quietIo), { exit: 0 });
   let found: unknown;
   for (const name of ["resolve", "path"] as const) {
     const command = program.commands.find((one) => one.name() === name);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `completion` and what its scripts call. Layer: cli. */
+import type { Command } from "commander";
+import { CofferError, isCofferError } from "../../base/errors.ts";
+import { quote } from "../../base/quote.ts";
+import { list } from "../../repo/list.ts";
+import { candidateText, complete, SHELLS } from "../complete.ts";
+import { completionScript } from "../completion.ts";
+import { type Context, open } from "../context.ts";
+import { pagesOf } from "../pages.ts";
+
+export function runCompletion({ ui }: Context, text: string): void {
+  const shell = SHELLS.find((known) => known === text);
+  if (shell === undefined) throw new CofferError("USAGE", `expected ${SHELLS.join(", ")}, found ${quote(text)}`);
+  ui.raw(completionScript(shell));
+}
+
+export async function runComplete(context: Context, root: Command, words: readonly string[]): Promise<void> {
+  const found = await complete(pagesOf(root), words, (globals, prefix) => names(context, globals, prefix));
+  context.ui.raw(candidateText(found));
+}
+
+/** Options that lead to a store, as they were typed on the line that is being completed. */
+async function names(context: Context, globals: ReadonlyMap<string, string>, prefix: string): Promise<string[]> {
+  const store = globals.get("--store");
+  const options = { ...context.options, ...(store === undefined ? {} : { store }) };
+  try {
+    const listed = await list(await open({ ...context, options }));
+    return listed.map(({ name }) => name.text).filter((text) => text.startsWith(prefix));
+  } catch (error) {
+    // At a TAB nobody wants to read of a store that is missing or damaged: the command itself will tell.
+    if (isCofferError(error)) return [];
+    throw error;
+  }
+}

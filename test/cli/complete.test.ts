@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What could stand at the cursor, and that the real shells show it. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Candidates, candidateText, complete, SHELLS } from "../../src/cli/complete.ts";
+import { completionScript } from "../../src/cli/completion.ts";
+import { everyPage, pagesOf } from "../../src/cli/pages.ts";
+import { buildProgram } from "../../src/cli/program.ts";
+import { Ui } from "../../src/cli/ui.ts";
+import { quietIo } from "../support/quiet-io.ts";
+
+const root = pagesOf(buildProgram(quietIo, new Ui(quietIo), { exit: 0 }));
+const NAMES = ["acme/tiny@main", "acme/tiny@prod", "other/big@main"];
+
+function at(...words: string[]): Promise<Candidates> {
+  return complete(root, words, async (_globals, prefix) => NAMES.filter((name) => name.startsWith(prefix)));
+}
+const values = async (...words: string[]) => (await at(...words)).values.map(({ value }) => value);
+
+test("complete: commands by their beginning, hidden ones never", async () => {
+  assert.deepEqual(await values("reso"), ["resolve"]);
+  assert.ok((await values("")).includes("init"));
+  assert.deepEqual(await values("__"), []);
+});
+
+test("complete: commands of a group", async () => {
+  assert.deepEqual(await values("key", "n"), ["new"]);
+  assert.deepEqual(await values("policy", ""), ["show"]);
+});
+
+test("complete: options of the command and of every command, not those of others", async () => {
+  assert.deepEqual(await values("resolve", "--js"), ["--json"]);
+  assert.deepEqual(await values("resolve", "--sto"), ["--store"]);
+  assert.deepEqual(await values("resolve", "--thres"), []);
+  assert.deepEqual(await values("resolve", "--", "--js"), []);
+});
+
+test("complete: names where a name stands, however many options come before", async () => {
+  assert.deepEqual(await values("resolve", "acme/"), ["acme/tiny@main", "acme/tiny@prod"]);
+  assert.deepEqual(await values("--store", "s", "resolve", "--json", "o"), ["other/big@main"]);
+  assert.deepEqual(await values("promote", "acme/tiny@main", "o"), ["other/big@main"]);
+  assert.deepEqual(await values("resolve", "acme/tiny", "o"), []);
+  assert.deepEqual(await values("key", "new", "a"), []);
+});
+
+test("complete: the store that was typed is the one that is asked", async () => {
+  const asked: string[] = [];
+  await complete(root, ["--store", "x.coffer", "resolve", ""], async (globals) => {
+    asked.push(globals.get("--store") ?? "");
+    return [];
+  });
+  assert.deepEqual(asked, ["x.coffer"]);
+});
+
+test("complete: files and folders where they stand", async () => {
+  assert.equal((await at("add", "a")).files, "files");
+  assert.equal((await at("add", "a", "b")).files, "files");
+  assert.equal((await at("--store", "")).files, "folders");
+  assert.equal((await at("init", "")).files, "folders");
+  assert.equal((await at("promote", "--key", "")).files, "files");
+  assert.equal((await at("resolve", "a")).files, "none");
+});
+
+test("complete: every command of the tree can be reached", async () => {
+  for (const { path } of everyPage(root).slice(1)) {
+    const words = path.slice(1);
+    assert.ok((await values(...words)).includes(words.at(-1) ?? ""), words.join(" "));
+  }
+});
+
+let folder = "";
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), "coffer-complete-"));
+  mkdirSync(join(folder, "bin"));
+  mkdirSync(join(folder, "a.coffer"));
+  writeFileSync(join(folder, "a.txt"), "");
+  // The scripts' other side, word for word as the real one answers; that it does is the transcripts' matter.
+  const answers = candidateText({ files: "none", values: NAMES.map((value) => ({ value, text: "" })) });
+  const script = `#!/bin/sh\ncase "$*" in\n*'resolve '*) printf '%s' '${answers}' ;;\n*--store*) printf ':folders\\n' ;;\n*add*) printf ':files\\n' ;;\n*) printf ':none\\nresolve\\tthe verdict: yes or no\\n' ;;\nesac\n`;
+  writeFileSync(join(folder, "bin", "coffer"), script);
+  chmodSync(join(folder, "bin", "coffer"), 0o755);
+  for (const shell of SHELLS) writeFileSync(join(folder, shell), completionScript(shell));
+});
+after(() => rmSync(folder, { recursive: true }));
+
+/** Runs a script in a shell, if it is there. */
+function inShell(shell: string, script: string): string[] | undefined {
+  const options = shell === "bash" ? ["--norc", "-c"] : shell === "zsh" ? ["-f", "-c"] : ["--no-config", "-c"];
+  const env = { PATH: `${join(folder, "bin")}:${process.env["PATH"]}`, HOME: folder, TERM: "dumb" };
+  const run = spawnSync(shell, [...options, script], { cwd: folder, env, encoding: "utf8" });
+  if (run.error !== undefined) return undefined;
+  assert.equal(run.status, 0, run.stderr);
+  return run.stdout.split("\n").filter((line) => line !== "");
+}
+
+const lines: readonly (readonly [string, readonly string[]])[] = [
+  ["coffer reso", ["resolve"]],
+  ["coffer resolve acme/", ["acme/tiny@main", "acme/tiny@prod"]],
+  ["coffer --store ", ["a.coffer"]],
+  ["coffer add a.t", ["a.txt"]],
+];
+
+test("complete: bash shows it, names with their at sign included", () => {
+  for (const [line, expected] of lines) {
+    const words = line.endsWith(" ") ? [...line.trim().split(" "), ""] : line.split(" ");
+    const found = inShell(
+      "bash",
+      `source ./bash; COMP_LINE='${line}'; COMP_POINT=${line.length}; COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}; _coffer; printf '%s\\n' "\${COMPREPLY[@]}"`,
+    );
+    const shown = found?.filter((entry) => entry !== "bin");
+    assert.deepEqual(shown, expected, line);
+  }
+  // As bash breaks it at "@": what stands before stays as typed.
+  const broken = inShell(
+    "bash",
+    `source ./bash; COMP_LINE='coffer resolve acme/tiny@p'; COMP_POINT=26; COMP_WORDS=(coffer resolve acme/tiny @ p); COMP_CWORD=4; _coffer; printf '%s\\n' "\${COMPREPLY[@]}"`,
+  );
+  assert.deepEqual(broken, ["prod"]);
+});
+
+test("complete: zsh shows it", (context) => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: this is zsh
+  const stubs = "_describe() { print -rl -- ${(P)4} }; _files() { print -- files $* }; compdef() { }; CURRENT=$#words";
+  const found = inShell("zsh", `words=(coffer reso); ${stubs}; source ./zsh; _coffer`);
+  if (found === undefined) return context.skip("zsh is not installed");
+  assert.deepEqual(found, ["resolve:the verdict\\: yes or no"]);
+  assert.deepEqual(inShell("zsh", `words=(coffer --store ''); ${stubs}; source ./zsh; _coffer`), ["files -/"]);
+  assert.deepEqual(inShell("zsh", `words=(coffer add a); ${stubs}; source ./zsh; _coffer`), ["files"]);
+  assert.deepEqual(inShell("zsh", `words=(coffer resolve acme/); ${stubs}; source ./zsh; _coffer`), NAMES);
+});
+
+test("complete: fish shows it", (context) => {
+  const found = inShell("fish", "source ./fish; complete -C 'coffer resolve acme/'");
+  if (found === undefined) return context.skip("fish is not installed");
+  assert.deepEqual(found, ["acme/tiny@main", "acme/tiny@prod"]);
+  assert.deepEqual(inShell("fish", "source ./fish; complete -C 'coffer reso'"), ["resolve\tthe verdict: yes or no"]);
+  assert.deepEqual(inShell("fish", "source ./fish; complete -C 'coffer --store a'"), ["a.coffer/\tDirectory"]);
+});
