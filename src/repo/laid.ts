@@ -120,7 +120,7 @@ async function keep(
     await receipts?.write(topic, made);
     return {};
   } catch (error) {
-    if (!isCofferError(error, "IO_ERROR", "NO_SPACE", "CORRUPT")) throw error;
+    if (!isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) throw error;
     return { unkept: error };
   }
 }

@@ -39,6 +39,6 @@ export async function finishAdoption(files: Files): Promise<void> {
     await removeTree(files, STAGE);
   } catch (error) {
     // This account may not write here: the store opens as it is, without a log, and says so.
-    if (!isCofferError(error, "IO_ERROR", "NO_SPACE", "CORRUPT")) throw error;
+    if (!isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) throw error;
   }
 }
