@@ -23,7 +23,7 @@ function parse(args) {
 function testFiles({ fast, filters }) {
   const all = filesBelow(join(ROOT, "test")).map((name) => `test/${name}`);
   return all
-    .filter((name) => name.endsWith(".test.ts"))
+    .filter((name) => name.endsWith(".test.ts") && !name.includes("/node_modules/"))
     .filter((name) => !fast || !(name.startsWith("test/slow/") || name.endsWith(".slow.test.ts")))
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }

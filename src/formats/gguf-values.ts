@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The key-value section of a GGUF file: every rule about keys, values and what well-known keys must hold.
- * Layer: formats. The tensor section and the layout of the data are gguf.ts. Never keeps an array in memory.
+ * Layer: formats. The tensor section and the layout of the data are gguf.ts. Of arrays only the tokens are kept.
  */
 import { noteTemplate, TEMPLATE_BYTES } from "./chat-template.ts";
 import { Malformed, type Notes, quote } from "./findings.ts";
@@ -18,10 +18,13 @@ const DEFAULT_ALIGNMENT = 32;
 /** llama.cpp keeps per-layer tables of these sizes (src/llama-hparams.h). */
 const MAX_BLOCKS = 512n;
 const MAX_EXPERTS = 1024n;
+/** Four times the largest vocabulary known; each token is kept while the file is walked. */
+const MAX_TOKENS = 1024 * 1024;
+const TOKENS = "tokenizer.ggml.tokens";
 
 /** Keys that hold arrays, and the element types that llama.cpp takes for them. */
 const TOKENIZER_ARRAYS: ReadonlyMap<string, readonly number[]> = new Map([
-  ["tokenizer.ggml.tokens", [VALUE.string]],
+  [TOKENS, [VALUE.string]],
   ["tokenizer.ggml.merges", [VALUE.string]],
   ["tokenizer.ggml.added_tokens", [VALUE.string]],
   ["tokenizer.chat_templates", [VALUE.string]],
@@ -74,7 +77,7 @@ class ValueSection {
   }
 
   facts(): GgufFacts {
-    const tokens = this.arrayLengths.get("tokenizer.ggml.tokens") ?? 0;
+    const tokens = this.arrayLengths.get(TOKENS) ?? 0;
     for (const key of ["tokenizer.ggml.scores", "tokenizer.ggml.token_type"]) {
       const length = this.arrayLengths.get(key) ?? tokens;
       if (length < tokens) {
@@ -128,6 +131,7 @@ class ValueSection {
     if (type === VALUE.bool && (bytes[0] ?? 0) > 1) {
       throw new Malformed("gguf-bool", `${quote(key)}: expected a bool of 0 or 1, found ${bytes[0]}`);
     }
+    if (type === VALUE.float32 && key.endsWith("_epsilon")) this.epsilon(key, Buffer.from(bytes).readFloatLE());
     if (!UNSIGNED.has(type)) return;
     let value = 0n;
     for (let index = size - 1; index >= 0; index -= 1) value = value * 256n + BigInt(bytes[index] ?? 0);
@@ -143,8 +147,9 @@ class ValueSection {
       this.alignment = Number(value);
     }
     if (key === "split.no") this.laterShard = value > 0n;
-    if (key.endsWith(".block_count") && value > MAX_BLOCKS) {
-      throw new Malformed("gguf-block-count", `${quote(key)}: expected at most ${MAX_BLOCKS} blocks, found ${value}`);
+    // llama.cpp ends the whole process at none (GGML_ASSERT in src/llama-model.cpp).
+    if (key.endsWith(".block_count") && (value < 1n || value > MAX_BLOCKS)) {
+      throw new Malformed("gguf-block-count", `${quote(key)}: expected 1 to ${MAX_BLOCKS} blocks, found ${value}`);
     }
     if (key.endsWith(".expert_count") && value > MAX_EXPERTS) {
       throw new Malformed(
@@ -152,6 +157,12 @@ class ValueSection {
         `${quote(key)}: expected at most ${MAX_EXPERTS} experts, found ${value}`,
       );
     }
+  }
+
+  /** llama.cpp ends the whole process at one that is negative or no number (GGML_ASSERT in ggml-cpu/ops.cpp). */
+  private epsilon(key: string, value: number): void {
+    if (Number.isFinite(value) && value >= 0) return;
+    throw new Malformed("gguf-epsilon", `${quote(key)}: expected a number of at least 0, found ${value}`);
   }
 
   private async string(key: string): Promise<void> {
@@ -225,12 +236,33 @@ class ValueSection {
   }
 
   private async elements(key: string, type: number, count: number): Promise<void> {
-    if (type === VALUE.string) {
+    if (key === TOKENS) {
+      await this.tokens(count);
+    } else if (type === VALUE.string) {
       for (let index = 0; index < count; index += 1) this.cursor.skip(await this.length(key));
     } else if (type === VALUE.bool) {
       await this.bools(key, count);
     } else {
       this.cursor.skip(count * (SCALARS.get(type)?.sizeBytes ?? 0));
+    }
+  }
+
+  /** llama.cpp ends the whole process when two tokens are one (GGML_ASSERT in src/llama-vocab.cpp). */
+  private async tokens(count: number): Promise<void> {
+    if (count > MAX_TOKENS) {
+      throw new Malformed("gguf-tokenizer", `${TOKENS}: expected at most ${MAX_TOKENS} tokens, found ${count}`);
+    }
+    const seen = new Set<string>();
+    for (let index = 0; index < count; index += 1) {
+      const length = await this.length(TOKENS);
+      await this.cursor.fill(length);
+      const text = Buffer.from(this.cursor.take(length)).toString("latin1");
+      // The name that llama.cpp gives to an empty one.
+      const token = text === "" ? `[EMPTY_${index}]` : text;
+      if (seen.has(token)) {
+        throw new Malformed("gguf-tokenizer", `${TOKENS}: expected each token once, found ${quote(token)} again`);
+      }
+      seen.add(token);
     }
   }
 

@@ -62,6 +62,12 @@ const badGguf = (code: string, name: string, bytes: Uint8Array): Case =>
 const strings = (...values: string[]): Buffer => Buffer.concat(values.map((value) => text(value)));
 const tokens = arrayEntry("tokenizer.ggml.tokens", GGUF.string, 2, strings("a", "b"));
 
+function epsilon(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeFloatLE(value);
+  return entry("llama.attention.layer_norm_rms_epsilon", GGUF.f32, bytes);
+}
+
 /** 130 bytes with `count` signatures of a ZIP end record and none of what belongs to it, one of them cut by the end. */
 function signatures(count: number): Buffer {
   const bytes = Buffer.alloc(130, 0xff);
@@ -119,6 +125,13 @@ const GGUF_CASES: readonly Case[] = [
     "m.gguf",
     "gguf",
     gguf({ keys: [u32Entry("llama.block_count", 512), u32Entry("llama.expert_count", 1024)] }),
+  ),
+  good("gguf: an epsilon of zero", "m.gguf", "gguf", gguf({ keys: [epsilon(0)] })),
+  good(
+    "gguf: two empty tokens",
+    "m.gguf",
+    "gguf",
+    gguf({ keys: [arrayEntry("tokenizer.ggml.tokens", GGUF.string, 3, strings("", "a", ""))] }),
   ),
   good(
     "gguf: whole tokenizer",
@@ -216,18 +229,31 @@ const GGUF_CASES: readonly Case[] = [
     "architecture of 65 bytes",
     gguf({ architecture: stringEntry("general.architecture", "a".repeat(65)) }),
   ),
+  badGguf("gguf-block-count", "no blocks", gguf({ keys: [u32Entry("llama.block_count", 0)] })),
   badGguf("gguf-block-count", "513 blocks", gguf({ keys: [u32Entry("llama.block_count", 513)] })),
   badGguf(
     "gguf-block-count",
     "blocks as a signed number",
     gguf({ keys: [entry("llama.block_count", GGUF.i32, u32(1))] }),
   ),
+  badGguf("gguf-epsilon", "negative epsilon", gguf({ keys: [epsilon(-1e-5)] })),
+  badGguf("gguf-epsilon", "an epsilon that is no number", gguf({ keys: [epsilon(Number.NaN)] })),
   badGguf("gguf-expert-count", "1025 experts", gguf({ keys: [u32Entry("llama.expert_count", 1025)] })),
   badGguf("gguf-expert-count", "experts as a float", gguf({ keys: [entry("llama.expert_count", GGUF.f32, u32(0))] })),
   badGguf(
     "gguf-tokenizer",
     "tokens as numbers",
     gguf({ keys: [arrayEntry("tokenizer.ggml.tokens", GGUF.u32, 1, u32(0))] }),
+  ),
+  badGguf(
+    "gguf-tokenizer",
+    "one token twice",
+    gguf({ keys: [arrayEntry("tokenizer.ggml.tokens", GGUF.string, 3, strings("a", "b", "a"))] }),
+  ),
+  badGguf(
+    "gguf-tokenizer",
+    "a token with the name that an empty one gets",
+    gguf({ keys: [arrayEntry("tokenizer.ggml.tokens", GGUF.string, 2, strings("[EMPTY_1]", ""))] }),
   ),
   badGguf("gguf-tokenizer", "tokens as one string", gguf({ keys: [stringEntry("tokenizer.ggml.tokens", "a")] })),
   badGguf(
