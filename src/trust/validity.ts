@@ -46,7 +46,8 @@ export function judgeTime(rule: Rule, statement: Statement, { nowS, laterS }: Cl
     laterS >= warnS ? [{ id: "old", text: `issued ${inDays(ageS)} ago; denied after ${denyDays} days` }] : [];
   // The start is held against local time alone: with a floor ahead of it, it may still lie in the future.
   const turns = [endS, staleS, warnS].filter((at) => at > laterS);
-  return { reasons, findings, ageS, turns: nowS < startS ? [startS, ...turns] : turns };
+  // It lies before all of these.
+  return { reasons, findings, ageS, turns: nowS < startS ? [startS] : turns };
 }
 
 export function inDays(seconds: number): string {

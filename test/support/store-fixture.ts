@@ -50,7 +50,7 @@ const MEMORY_FOLDER = "/dev/shm";
 const ROOM_BYTES = 512 * 1024 * 1024;
 
 /** Memory where there is room: a store's many fsyncs then cost nothing. What they are for is tested elsewhere. */
-function fastFolder(): string {
+export function fastFolder(): string {
   if (!existsSync(MEMORY_FOLDER)) return tmpdir();
   const { bavail, bsize } = statfsSync(MEMORY_FOLDER);
   return bavail * bsize > ROOM_BYTES ? MEMORY_FOLDER : tmpdir();
