@@ -55,6 +55,7 @@ function compile(folder, texts) {
   const imports = tests.map((name) => `await import("./test/trust/${name}");\n`);
   const all = `globalThis.cofferMutant = Number(process.env.COFFER_MUTANT);\n${imports.join("")}`;
   writeFileSync(join(out, "all.mjs"), all);
+  cpSync(join(ROOT, "scripts", "mutate", "first-failure.mjs"), join(out, "first-failure.mjs"));
   return out;
 }
 
@@ -68,7 +69,7 @@ function caughtWarm(out, numbers) {
 
 /** Does a test fail under this number? A process of its own, since some code runs once, when it is loaded. */
 function isCaught(out, number) {
-  const reporter = pathToFileURL(join(ROOT, "scripts", "mutate", "first-failure.mjs")).href;
+  const reporter = pathToFileURL(join(out, "first-failure.mjs")).href;
   const args = ["--test-reporter", reporter, "--test-reporter-destination", "stdout", join(out, "all.mjs")];
   const env = { ...cleanEnvironment(), COFFER_MUTANT: String(number) };
   const options = { env, stdio: "ignore", timeout: TIMEOUT_MS, killSignal: "SIGKILL" };
@@ -90,6 +91,8 @@ async function survivorsOf(out, numbers) {
     }
   };
   await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
+  // Else what failed for another reason, such as a full disk, would have passed for caught.
+  if (await isCaught(out, 0)) fail("the tests do not pass without a mutant any more");
   return { survivors: survivors.sort((a, b) => a - b), warm: warm.size };
 }
 

@@ -161,6 +161,8 @@ function changesOf(node, raw) {
     case SyntaxKind.FalseKeyword:
       return [{ to: "true" }];
     case SyntaxKind.NumericLiteral:
+      // Only the sign of what a comparator gives counts.
+      if (isInComparator(node)) return [];
       return [{ to: `${raw(node)} + 1` }];
     case SyntaxKind.SpreadElement:
       return node.parent.kind === SyntaxKind.ArrayLiteralExpression ? [{ to: "no spread", code: "[]" }] : [];
@@ -172,6 +174,14 @@ function changesOf(node, raw) {
     default:
       return isCondition(node) ? [{ to: `!(${raw(node)})` }] : [];
   }
+}
+
+function isInComparator(node) {
+  for (let at = node; at.parent !== undefined; at = at.parent) {
+    const { parent } = at;
+    if (parent.kind === SyntaxKind.CallExpression && parent.expression.name?.text === "sort") return true;
+  }
+  return false;
 }
 
 function binary(node, raw) {
