@@ -291,6 +291,20 @@ function addUpkeep(program: Command, act: Act): void {
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/upkeep.ts")).runGc(context, options))(command),
     );
+  program
+    .command("du")
+    .description("what each name takes, alone and with others, what the store takes, and what gc could free")
+    .argument("[names...]", "else every name")
+    .option(...JSON_OPTION)
+    .action(async (names, options, command) =>
+      act(async (context) => (await import("./commands/upkeep.ts")).runDu(context, names, options))(command),
+    );
+  program
+    .command("doctor")
+    .description("check this machine, and the store if there is one, and say what mends what is wrong; writes nothing")
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/upkeep.ts")).runDoctor(context))(command),
+    );
 }
 
 function addServing(program: Command, act: Act): void {

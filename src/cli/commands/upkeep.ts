@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `gc`: keeping a store in order. Layer: cli. */
-import { CofferError } from "../../base/errors.ts";
+/** `gc`, `du`, `doctor`: keeping a store in order. Layer: cli. */
+import { CofferError, ERRORS, EXIT, isCofferError } from "../../base/errors.ts";
+import { parseName } from "../../base/names.ts";
 import { quote } from "../../base/quote.ts";
+import { type Diagnosis, examineStore } from "../../repo/doctor.ts";
+import { du } from "../../repo/du.ts";
 import { type GcReport, gc, type Tally } from "../../repo/gc.ts";
-import { type Context, open, storeFlag } from "../context.ts";
-import { counted, sizeText } from "../format.ts";
+import { type Context, findStore, locate, open, storeFlag } from "../context.ts";
+import { counted, SCHEMA_VERSION, sizeText, storeJson, table } from "../format.ts";
+import { examineMachine, realProbe } from "../machine-checks.ts";
 
 export interface GcOptions {
   readonly dryRun?: boolean;
@@ -50,4 +54,66 @@ function gcLines({ moved, removed, waiting, young, restored }: GcReport, dryRun:
     ...(restored > 0 ? [`put back, since something reaches it: ${counted(restored, "file")}`] : []),
   ];
   return lines.length > 0 ? lines : ["nothing to do: everything is reached"];
+}
+
+export async function runDu(
+  context: Context,
+  names: readonly string[],
+  options: { readonly json?: boolean },
+): Promise<void> {
+  const { ui } = context;
+  const wanted = names.map((name) => parseName(name));
+  const store = await open(context);
+  const usage = await du(store, wanted);
+  if (options.json === true) {
+    ui.json({ schemaVersion: SCHEMA_VERSION, store: storeJson(store, await store.head()), ...usage });
+    return;
+  }
+  const rows = usage.names.map(({ name, files, bytes, ownBytes }) => [
+    sizeText(bytes),
+    `${sizeText(ownBytes)} own`,
+    `${sizeText(bytes - ownBytes)} shared`,
+    counted(files, "file"),
+    name,
+  ]);
+  for (const line of table(rows)) ui.data(line);
+  const parts = Object.entries(usage.totals).map(([part, { files, bytes }]) => [
+    `  ${part}`,
+    sizeText(bytes),
+    counted(files, "file"),
+  ]);
+  ui.say("the whole store:");
+  for (const line of table(parts)) ui.say(line);
+  const { garbage, due } = usage;
+  ui.say(`gc would move ${sizeText(garbage.bytes)} to the trash and free ${sizeText(due.bytes)} there`);
+  if (garbage.files + due.files > 0) ui.next(`coffer gc${storeFlag(context)}`);
+}
+
+export async function runDoctor(context: Context): Promise<number> {
+  const { ui, io } = context;
+  const found: Diagnosis[] = [];
+  const report = (diagnosis: Diagnosis): void => void found.push(diagnosis);
+  examineMachine(realProbe(io.ports.clock()), report);
+  const root = storeHere(context);
+  if (root === undefined) ui.say("no store here or in a folder above, nor given: only the machine was looked at");
+  else await examineStore(locate(context, root), io.ports, report);
+  for (const { what, level, text, mend, code } of found) {
+    ui.data(`${level.padEnd(4)}  ${what}: ${text}${code === undefined ? "" : ` [${code}]`}`);
+    const deed = mend ?? (code === undefined ? undefined : ERRORS[code].hint);
+    if (level !== "ok" && deed !== undefined) ui.data(`      mend: ${deed}`);
+  }
+  const codes = found.flatMap(({ level, code }) => (level === "fail" ? [code ?? ("INTERNAL" as const)] : []));
+  const [first] = codes;
+  return first === undefined ? EXIT.ok : ERRORS[first].exit;
+}
+
+/** undefined: there is none, and none was asked for. */
+function storeHere(context: Context): string | undefined {
+  try {
+    return findStore(context);
+  } catch (error) {
+    const asked = context.options.store ?? context.io.env["COFFER_STORE"];
+    if (isCofferError(error, "STORE_NOT_FOUND") && (asked === undefined || asked === "")) return undefined;
+    throw error;
+  }
 }
