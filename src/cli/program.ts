@@ -146,6 +146,7 @@ function addPromotion(program: Command, act: Act): void {
     .argument("<paths...>", "files, folders (which keep their tree), or globs in quotes")
     .requiredOption("--name <name>", "namespace/model@version")
     .option("--keep", "keep what fails inspection apart, where nothing can promote it")
+    .option("--move", "take the files themselves, without a copy: they are gone from where they were")
     .option("--license <text>", "recorded in the manifest")
     .option("--source <url>", "where it came from: a claim, recorded in the manifest")
     .option("--revision <id>", "which revision of the source")

@@ -94,9 +94,15 @@ class ChunkHasher {
 }
 
 /** Recomputes digest and chunk list of a stored or any other open file, without writing. */
-export async function hashFile(file: OpenFile): Promise<Omit<StagedBlob, "temp">> {
+export async function hashFile(
+  file: OpenFile,
+  onBytes: (bytes: number) => void = () => undefined,
+): Promise<Omit<StagedBlob, "temp">> {
   const hasher = new ChunkHasher();
-  for await (const piece of readPieces(file)) hasher.update(piece);
+  for await (const piece of readPieces(file)) {
+    hasher.update(piece);
+    onBytes(piece.length);
+  }
   return { ...hasher.digest(), sizeBytes: hasher.sizeBytes };
 }
 

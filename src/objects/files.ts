@@ -44,6 +44,8 @@ export interface OpenFile {
   place(): Promise<FilePlace | undefined>;
   /** Makes the content durable. A failed fsync is final: the caller must give the file up, never retry. */
   fsync(): Promise<void>;
+  /** Sets the permission bits; descriptors that are open keep what they may. */
+  setMode(mode: number): Promise<void>;
   close(): Promise<void>;
 }
 

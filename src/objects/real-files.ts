@@ -265,6 +265,11 @@ class NodeOpenFile implements OpenFile {
     await this.run("fsync", () => fsyncOf(this.fd));
   }
 
+  async setMode(mode: number): Promise<void> {
+    this.checkOpen();
+    attempt("set the mode of", this.path, () => fchmodSync(this.fd, mode));
+  }
+
   /** Waits for what still runs: the system may give the number of a closed file to the next one at once. */
   async close(): Promise<void> {
     if (this.#closed) return;

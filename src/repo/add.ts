@@ -30,6 +30,7 @@ import type { FileStat, Files } from "../objects/files.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { Dossier, readList, readPolicies } from "./dossier.ts";
+import { forgetMoved, giveBack, type MovedFile, moveIn } from "./move-in.ts";
 import { judge } from "./resolve.ts";
 import type { SourceFile } from "./sources.ts";
 import type { Store } from "./store.ts";
@@ -45,6 +46,8 @@ export interface AddRequest {
   readonly files: readonly SourceFile[];
   /** Keep what fails inspection under refs/acquired, which nothing can promote. */
   readonly keep: boolean;
+  /** Take the files themselves: no copy is made, and they are gone from where they were. */
+  readonly move?: boolean;
   readonly license?: string;
   readonly source?: { readonly url: string; readonly revision: string };
   /** Called as bytes are read: total so far. */
@@ -76,8 +79,10 @@ export async function add(store: Store, request: AddRequest): Promise<Added> {
   store.needSigner();
   await store.sweep(); // what a stopped act left may be as large as what comes now
   const staged: StagedBlob[] = [];
+  const moved: MovedFile[] = [];
+  let published = false;
   try {
-    const intakes = await takeIn(store, request, staged);
+    const intakes = await takeIn(store, request, staged, moved);
     const findings = await inspectAll(store, intakes);
     const failed = findings.filter((finding) => finding.level === "fail");
     if (failed.length > 0 && !request.keep) throw refused(failed);
@@ -85,25 +90,45 @@ export async function add(store: Store, request: AddRequest): Promise<Added> {
     const batch = store.batch();
     for (const { chunks } of staged) if (chunks !== undefined) batch.addObject(chunks);
     batch.addObject(manifest);
+    published = true;
     await publishAll(store, staged);
     staged.length = 0;
     const family = failed.length === 0 ? "quarantined" : "acquired";
     const landed = await land(store, request.name, family, manifest, findings, batch);
     await confirmBlobs(store.files, new Set(manifest.value.files.map((file) => file.sha256)));
+    await forgetMoved(store, moved);
     return { name: request.name, manifest: manifest.id, files: manifest.value.files, findings, ...landed };
-  } finally {
+  } catch (error) {
     await discardBlobs(store.files, staged);
+    throw await undoMoves(store, moved, published, error);
   }
 }
 
-async function takeIn(store: Store, request: AddRequest, staged: StagedBlob[]): Promise<Intake[]> {
+/** Gives back what was moved, as long as no blob is the same file; else says where it lies. */
+async function undoMoves(
+  store: Store,
+  moved: readonly MovedFile[],
+  published: boolean,
+  error: unknown,
+): Promise<unknown> {
+  if (moved.length === 0 || !isCofferError(error)) return error;
+  const lines = published
+    ? moved.map(({ source, incoming }) => `${source.path} lies whole in ${incoming}: add it from there, without --move`)
+    : await giveBack(store, moved);
+  if (lines.length === 0) return error;
+  return new CofferError(error.code, error.message, { cause: error, details: [...error.details, ...lines] });
+}
+
+async function takeIn(store: Store, request: AddRequest, staged: StagedBlob[], moved: MovedFile[]): Promise<Intake[]> {
   const intakes: Intake[] = [];
   let total = 0;
   for (const source of request.files) {
-    const blob = await stageSource(store, source, (bytes) => {
+    const onBytes = (bytes: number): void => {
       total += bytes;
       request.onBytes?.(total);
-    });
+    };
+    const blob =
+      request.move === true ? await moveIn(store, source, moved, onBytes) : await stageSource(store, source, onBytes);
     staged.push(blob);
     const inspection = await inspect(source.path, stagedReader(store.files, blob));
     intakes.push({ source, staged: blob, inspection });

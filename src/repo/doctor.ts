@@ -15,6 +15,7 @@ import { openLog } from "../refs/log.ts";
 import { openMemory } from "../refs/memory.ts";
 import { trashTally } from "./gc.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
+import { countReserve } from "./reserve.ts";
 import { readStoreKey } from "./secrets.ts";
 import { secretsFolder, stateFolder } from "./store.ts";
 import { readStoreFile, STORE_FILE } from "./store-file.ts";
@@ -199,6 +200,13 @@ async function checkLocal(files: Files, report: Report): Promise<void> {
     const text = `${left} files whose writers have ended, or are elsewhere`;
     report({ what: TEMP_FOLDER, level: "ok", text: `${text}; the next act that writes removes what is left` });
   } else report({ what: TEMP_FOLDER, level: "ok", text: "no leftovers" });
+  const { found, expected } = await countReserve(files);
+  const reserve = `${found} of ${expected} pieces`;
+  if (found === expected) report({ what: "reserve", level: "ok", text: reserve });
+  else {
+    const text = `expected ${expected} pieces of space set aside for a revocation, found ${reserve}`;
+    report({ what: "reserve", level: "warn", text, mend: "free space; the next commit that has room sets it aside" });
+  }
   const trash = await trashTally(files);
   report({
     what: "trash",

@@ -23,7 +23,17 @@ export interface NameUse {
   readonly ownBytes: number;
 }
 
-const PARTS = ["blobs", "objects", "signatures", "log", "refs", "local/tmp", "local/checkouts", TRASH_FOLDER] as const;
+const PARTS = [
+  "blobs",
+  "objects",
+  "signatures",
+  "log",
+  "refs",
+  "local/tmp",
+  "local/incoming",
+  "local/checkouts",
+  TRASH_FOLDER,
+] as const;
 type Part = (typeof PARTS)[number];
 
 export interface Usage {

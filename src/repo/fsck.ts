@@ -15,6 +15,7 @@ import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
 import { checkRefs } from "./fsck-refs.ts";
 import { checkTrash } from "./fsck-trash.ts";
+import { INCOMING_FOLDER } from "./move-in.ts";
 import { countReserve, RESERVE_FOLDER } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
@@ -98,6 +99,7 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   );
   await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
   await found.attempt(RESERVE_FOLDER, () => checkReserve(store, found));
+  await found.attempt(INCOMING_FOLDER, () => checkIncoming(store, found));
   return { ...found, checked, exit: exitOf(found.problems) };
 }
 
@@ -126,6 +128,14 @@ async function checkReserve(store: Store, found: Findings): Promise<void> {
     found.notes.push(
       `${RESERVE_FOLDER} holds ${pieces} of ${expected} pieces; the next commit that has room makes the others`,
     );
+}
+
+/** Files that `add --move` took and did not finish with: somebody wants them back. */
+async function checkIncoming(store: Store, found: Findings): Promise<void> {
+  const files = ((await store.files.list(INCOMING_FOLDER)) ?? []).filter((name) => !name.endsWith(".from"));
+  if (files.length === 0) return;
+  const text = `${files.length} files in ${INCOMING_FOLDER}, of an interrupted \`add --move\` or one that still runs`;
+  found.notes.push(`${text}; the file beside each that ends in .from says where it came from`);
 }
 
 async function checkAllViews(store: Store, found: Findings): Promise<void> {

@@ -182,6 +182,7 @@ class Watched {
       read: (buffer, position) => file.read(buffer, position),
       stat: () => file.stat(),
       place: () => file.place(),
+      setMode: (mode) => file.setMode(mode),
       write: (bytes) => file.write(bytes),
       fsync: () => {
         this.calls.push("fsync");

@@ -179,6 +179,7 @@ function counting(files: Files, count: (bytes: number) => void): Files {
       },
       stat: () => file.stat(),
       place: () => file.place(),
+      setMode: (mode) => file.setMode(mode),
       fsync: () => file.fsync(),
       close: () => file.close(),
     };

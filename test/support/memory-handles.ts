@@ -5,7 +5,7 @@ import type { NewFile, OpenFile } from "../../src/objects/files.ts";
 import { checkPosition } from "../../src/objects/real-files.ts";
 import { type FileNode, statOf } from "./memory-tree.ts";
 
-export type HandleCall = "file.read" | "file.stat" | "file.close" | "file.write" | "file.fsync";
+export type HandleCall = "file.read" | "file.stat" | "file.close" | "file.write" | "file.fsync" | "file.setMode";
 
 export interface HandleDisk {
   readonly path: string;
@@ -60,6 +60,14 @@ class MemoryOpenFile implements OpenFile {
     this.checkOpen();
     await this.disk.run("file.fsync", () => {
       this.file.syncedBytes = this.file.bytes.length;
+    });
+  }
+
+  async setMode(mode: number): Promise<void> {
+    this.checkOpen();
+    await this.disk.run("file.setMode", () => {
+      this.file.mode = mode;
+      this.file.ctimeNs = this.disk.tick();
     });
   }
 

@@ -15,7 +15,7 @@ interface Inode {
 /** Content only ever grows at the end, so its durable part is a prefix: the first `syncedBytes`. */
 export interface FileNode extends Inode {
   readonly kind: "file";
-  readonly mode: number;
+  mode: number;
   bytes: Uint8Array;
   syncedBytes: number;
 }

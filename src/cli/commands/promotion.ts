@@ -24,6 +24,7 @@ import { type Errand, readSignature, writeForSigning } from "../signing.ts";
 export interface AddOptions {
   readonly name: string;
   readonly keep?: boolean;
+  readonly move?: boolean;
   readonly license?: string;
   readonly source?: string;
   readonly revision?: string;
@@ -42,6 +43,7 @@ export async function runAdd(context: Context, patterns: readonly string[], opti
     name,
     files,
     keep: options.keep === true,
+    move: options.move === true,
     ...(options.license === undefined ? {} : { license: options.license }),
     ...(options.source === undefined || options.revision === undefined
       ? {}
