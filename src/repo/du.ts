@@ -31,6 +31,7 @@ const PARTS = [
   "refs",
   "local/tmp",
   "local/incoming",
+  "local/reserve",
   "local/checkouts",
   TRASH_FOLDER,
 ] as const;
