@@ -143,19 +143,22 @@ export function checkSshsig(
   message: Uint8Array,
   publicKey: PublicKey,
 ): boolean {
-  let parsed: Sshsig;
-  try {
-    parsed = parseSshsig(text);
-  } catch (error) {
-    if (isCofferError(error, "SIGNATURE_INVALID")) return false;
-    throw error;
-  }
+  if (text.length > LIMITS.signatureBytes) return false;
+  // Key and namespace are given, so 64 bytes are all that a good file can add, and they are its last: whatever stands
+  // there, the one text that holds them must be this one.
+  const found = asText(text);
+  const signature = lastBytes(found, 64);
   return (
-    armorSshsig(parsed) === asText(text) &&
-    parsed.publicKey.keyId === publicKey.keyId &&
-    parsed.namespace === namespace &&
-    verifyEd25519(publicKey, signedBytes(namespace, message), parsed.signature)
+    signature.length === 64 &&
+    armorSshsig({ publicKey, namespace, signature }) === found &&
+    verifyEd25519(publicKey, signedBytes(namespace, message), signature)
   );
+}
+
+/** The last `length` bytes inside an armor, if it is one; checks nothing. */
+function lastBytes(armored: string, length: number): Uint8Array {
+  const body = armored.split("\n").slice(1, -2).join("");
+  return Uint8Array.from(Buffer.from(body, "base64").subarray(-length));
 }
 
 /**

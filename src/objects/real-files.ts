@@ -344,16 +344,16 @@ function openRegular(absolute: string, path: string): number | undefined {
 function readWhole(fd: number, path: string, limitBytes: number): Uint8Array {
   const sizeBytes = Number(fstatSync(fd, { bigint: true }).size);
   if (sizeBytes > limitBytes) throw overLimit(path, sizeBytes, limitBytes);
-  const bytes = new Uint8Array(sizeBytes);
+  // One byte more than there should be: so one call both reads a small file and finds its end.
+  const bytes = new Uint8Array(sizeBytes + 1);
   let filled = 0;
-  while (filled < sizeBytes) {
-    const count = readSync(fd, bytes, filled, sizeBytes - filled, filled);
-    if (count === 0) break;
+  while (filled <= sizeBytes) {
+    const count = readSync(fd, bytes, filled, bytes.length - filled, filled);
     filled += count;
+    if (count === 0 || filled === sizeBytes) break;
   }
-  const more = readSync(fd, new Uint8Array(1), 0, 1, sizeBytes);
-  if (filled !== sizeBytes || more !== 0) throw new CofferError("IO_ERROR", `${path} changed while it was being read`);
-  return bytes;
+  if (filled !== sizeBytes) throw new CofferError("IO_ERROR", `${path} changed while it was being read`);
+  return bytes.subarray(0, sizeBytes);
 }
 
 function toFileStat(stat: BigIntStats): FileStat {

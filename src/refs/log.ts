@@ -119,7 +119,9 @@ export class Log {
     const hint = await this.#readHint();
     let head = await this.#recheckKnown();
     for (;;) {
-      const next = await this.readEntry(head.facts.number + 1);
+      const number = head.facts.number + 1;
+      // Mostly there is none, and to ask costs a tenth of an error that is thrown and caught.
+      const next = (await entryExists(this.files, number)) ? await this.readEntry(number) : undefined;
       if (next === undefined) break;
       checkFollows(next, head);
       head = next;

@@ -54,7 +54,7 @@ export function needOwner(policy: Policy, role: readonly Label[], key: PublicKey
 }
 
 /** The heads of a name's chain. */
-export function readHeads(store: Store, head: HeadView, policies: Policies, name: Name): Promise<Member[]> {
+export function readHeads(store: Store, head: HeadView, policies: Policies, name: Name): Promise<readonly Member[]> {
   return new Dossier(store, head, policies, name).chain();
 }
 
@@ -214,16 +214,14 @@ export async function readCandidate(
   if (id === undefined) return undefined;
   const dossier = new Dossier(store, head, policies, name);
   const member = await dossier.member(id);
-  const statement = await readStatement(store, id);
-  const heads = await readHeads(store, head, policies, name);
-  const now = heads.map((entry) => entry.id).sort();
+  const now = (await dossier.chain()).map((entry) => entry.id).sort();
   const isVoid =
     now.length !== member.value.previous.length || now.some((entry, at) => entry !== member.value.previous[at]);
   return {
     name,
-    statement,
-    manifest: await readManifest(store, member.value.manifest),
-    verdict: await judgeCandidate(store, head, policies, name, member),
+    statement: await dossier.statement(id),
+    manifest: await dossier.manifest(member.value.manifest),
+    verdict: await judgeCandidate(store, head, policies, name, member, dossier),
     evidence: await dossier.evidence(member.value.manifest),
     refusedBy: await refusedBy(dossier, policies, name, id),
     void: isVoid,

@@ -45,9 +45,21 @@ export interface Reading {
 
 export type Policies = EvaluateInput["policies"];
 
+/** The last chain that was read of each store, by the id of its list: parsing a policy costs more than a signature. */
+const lastPolicies = new WeakMap<Reading, { readonly list: Digest; readonly policies: Policies }>();
+
 /** The policy chain at a head: here one version, which must be the pinned one. @throws CofferError CORRUPT, UNSUPPORTED */
 export async function readPolicies(reading: Reading, head: HeadView): Promise<Policies> {
-  const ids = await readList(reading, await head.readRef(POLICY_REF), "list of policies");
+  const list = await head.readRef(POLICY_REF);
+  const last = lastPolicies.get(reading);
+  if (last !== undefined && last.list === list) return last.policies;
+  const policies = await readPolicyList(reading, list);
+  if (list !== undefined) lastPolicies.set(reading, { list, policies });
+  return policies;
+}
+
+async function readPolicyList(reading: Reading, list: Digest | undefined): Promise<Policies> {
+  const ids = await readList(reading, list, "list of policies");
   const [id, ...others] = ids;
   if (id === undefined) throw new CofferError("CORRUPT", "the store has no policy");
   if (others.length > 0) throw new CofferError("UNSUPPORTED", "the policy is forked; this version cannot judge that");
@@ -93,12 +105,24 @@ export class Dossier {
   private readonly head: HeadView;
   private readonly policies: Policies;
   private readonly name: Name;
+  private readonly statements = new Map<Digest, Promise<Stored<Statement>>>();
+  private readonly manifests = new Map<Digest, Promise<Stored<Manifest>>>();
+  private readonly evidences = new Map<Digest, Promise<readonly SignedEvidence[]>>();
+  private heads: Promise<readonly Member[]> | undefined;
 
   constructor(reading: Reading, head: HeadView, policies: Policies, name: Name) {
     this.reading = reading;
     this.head = head;
     this.policies = policies;
     this.name = name;
+  }
+
+  statement(id: Digest): Promise<Stored<Statement>> {
+    return once(this.statements, id, () => readStatement(this.reading, id));
+  }
+
+  manifest(id: Digest): Promise<Stored<Manifest>> {
+    return once(this.manifests, id, () => readManifest(this.reading, id));
   }
 
   /** Rules under which signatures about `of` may count: that name's own and the judged name's, in every version. */
@@ -144,23 +168,23 @@ export class Dossier {
   /** A denial that stands in the tree: with the signatures that the tree names, all of them. */
   private async denial(id: Digest): Promise<Member> {
     const member = await this.member(id);
-    const stored = await readStatement(this.reading, id);
+    const stored = await this.statement(id);
     const signers = await this.signersOnRecord(stored, "coffer-statement", "statement");
     return { ...member, signers: new Set([...member.signers, ...signers]) };
   }
 
   private async committed(id: Digest): Promise<Member> {
-    const { value } = await readStatement(this.reading, id);
+    const { value } = await this.statement(id);
     return value.state === "trusted" ? this.member(id) : this.denial(id);
   }
 
   /** A statement that something names, with its signers and the statements before it. */
   async member(id: Digest): Promise<Member> {
-    const stored = await readStatement(this.reading, id);
+    const stored = await this.statement(id);
     const previous: (Statement | undefined)[] = [];
     for (const parent of stored.value.previous) {
       const isHere = (await this.reading.objects.read(parent)) !== undefined;
-      previous.push(isHere ? (await readStatement(this.reading, parent)).value : undefined);
+      previous.push(isHere ? (await this.statement(parent)).value : undefined);
     }
     const people = (rule: Rule): Label[] => [...(rule.approvers?.principals ?? []), ...rule.revokers.principals];
     const signers = await this.signers(stored, "coffer-statement", stored.value.name, people);
@@ -173,7 +197,12 @@ export class Dossier {
   }
 
   /** The heads of the name's chain. */
-  async chain(): Promise<Member[]> {
+  chain(): Promise<readonly Member[]> {
+    this.heads ??= this.readChain();
+    return this.heads;
+  }
+
+  private async readChain(): Promise<readonly Member[]> {
     const ids = await readHeadIds(this.reading, this.head, this.name);
     return Promise.all(ids.map((id) => this.committed(id)));
   }
@@ -184,8 +213,8 @@ export class Dossier {
     return Promise.all(ids.map((id) => this.committed(id)));
   }
 
-  private async manifest(id: Digest): Promise<Signed<Manifest>> {
-    const stored = await readManifest(this.reading, id);
+  private async signedManifest(id: Digest): Promise<Signed<Manifest>> {
+    const stored = await this.manifest(id);
     const signers = await this.signers(stored, "coffer-manifest", this.name, (rule) => rule.publishers ?? []);
     return { id, value: stored.value, signers };
   }
@@ -194,7 +223,11 @@ export class Dossier {
     return this.policies.flatMap(({ value: policy }) => keysOf(policy, policy.principals.keys()));
   }
 
-  async evidence(manifest: Digest): Promise<SignedEvidence[]> {
+  evidence(manifest: Digest): Promise<readonly SignedEvidence[]> {
+    return once(this.evidences, manifest, () => this.readEvidence(manifest));
+  }
+
+  private async readEvidence(manifest: Digest): Promise<readonly SignedEvidence[]> {
     const ids = await readList(this.reading, await this.head.readRef(evidenceRef(manifest)), "list of evidence");
     return Promise.all(
       ids.map(async (id) => {
@@ -237,7 +270,7 @@ export class Dossier {
     const refusals: Signed<Refusal>[] = [];
     const trusted = chain.filter((member) => member.value.state === "trusted");
     for (const id of new Set(trusted.map((member) => member.value.manifest))) {
-      const manifest = await this.manifest(id);
+      const manifest = await this.signedManifest(id);
       manifests.set(id, manifest);
       evidence.push(...(await this.evidence(id)));
       revocations.push(...(await this.revocationsOf("manifest", id)));
@@ -251,4 +284,10 @@ export class Dossier {
     }
     return { manifests, evidence, revocations, refusals };
   }
+}
+
+function once<T>(made: Map<Digest, Promise<T>>, id: Digest, make: () => Promise<T>): Promise<T> {
+  const found = made.get(id) ?? make();
+  made.set(id, found);
+  return found;
 }

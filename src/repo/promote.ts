@@ -13,8 +13,8 @@ import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { headsOf } from "../trust/heads.ts";
 import type { Verdict } from "../trust/verdict.ts";
-import { approve, needRule, type ProposeRequest, propose, readCandidate, readHeads } from "./candidates.ts";
-import { type Policies, readPolicies } from "./dossier.ts";
+import { approve, needRule, type ProposeRequest, propose, readCandidate } from "./candidates.ts";
+import { type Policies, readHeadIds, readPolicies, readStatement } from "./dossier.ts";
 import type { Store } from "./store.ts";
 
 interface Move {
@@ -45,7 +45,7 @@ export async function promote(store: Store, names: readonly Name[]): Promise<Pro
     for (const name of new Map(names.map((entry) => [entry.text, entry])).values()) {
       const ready = await needReady(store, head, policies, name);
       done.push(ready);
-      moves.push(...(await movesFor(store, head, policies, batch, ready)));
+      moves.push(...(await movesFor(store, head, batch, ready)));
     }
     return { moves, batch, note: `promote ${names.map((name) => name.text).join(" ")}`.slice(0, 4096) };
   });
@@ -75,14 +75,13 @@ async function needReady(
 async function movesFor(
   store: Store,
   head: HeadView,
-  policies: Policies,
   batch: WriteBatch,
   { name, statement, manifest }: Omit<Promoted, "entry">,
 ): Promise<Move[]> {
   const quarantined = nameRef("quarantined", name);
   const moves: Move[] = [
     { ref: nameRef("proposed", name) },
-    ...(await headMoves(store, head, policies, batch, name, { id: statement, state: "trusted" })),
+    ...(await headMoves(store, head, batch, name, { id: statement, state: "trusted" })),
   ];
   if ((await head.readRef(quarantined)) === manifest) moves.push({ ref: quarantined });
   return moves;
@@ -92,12 +91,12 @@ async function movesFor(
 export async function headMoves(
   store: Store,
   head: HeadView,
-  policies: Policies,
   batch: WriteBatch,
   name: Name,
   statement: { readonly id: Digest; readonly state: Statement["state"] },
 ): Promise<Move[]> {
-  const heads = await readHeads(store, head, policies, name);
+  // Their signatures were checked when what is to stand was judged.
+  const heads = await Promise.all((await readHeadIds(store, head, name)).map((id) => readStatement(store, id)));
   const standing = headsOf([
     ...heads.map(({ id, value }) => ({ id, previous: value.previous })),
     { id: statement.id, previous: heads.map((entry) => entry.id) },

@@ -9,25 +9,37 @@ import type { Stored } from "../objects/documents/schema.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { type EvaluateInput, evaluate, type Member } from "../trust/evaluate.ts";
 import type { Verdict } from "../trust/verdict.ts";
-import { Dossier, type Policies, readManifest, readPolicies } from "./dossier.ts";
+import { Dossier, type Policies, readPolicies } from "./dossier.ts";
 import type { Store } from "./store.ts";
 
 /** Judges a name as it stands at `head`. */
 export async function judge(store: Store, head: HeadView, name: Name, policies?: Policies): Promise<Verdict> {
   const chainOf = policies ?? (await readPolicies(store, head));
-  const dossier = new Dossier(store, head, chainOf, name);
-  return judgeChain(store, head, chainOf, name, dossier, await dossier.chain(), false);
+  return judgeWith(store, head, chainOf, name, new Dossier(store, head, chainOf, name));
 }
 
-/** Judges what would stand if `candidate` became the name's only head. */
+async function judgeWith(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+  dossier: Dossier,
+): Promise<Verdict> {
+  return judgeChain(store, head, policies, name, dossier, await dossier.chain(), false);
+}
+
+/**
+ * Judges what would stand if `candidate` became the name's only head.
+ * @param dossier - of the same name at the same head, with what it has read already
+ */
 export async function judgeCandidate(
   store: Store,
   head: HeadView,
   policies: Policies,
   name: Name,
   candidate: Member,
+  dossier: Dossier = new Dossier(store, head, policies, name),
 ): Promise<Verdict> {
-  const dossier = new Dossier(store, head, policies, name);
   return judgeChain(store, head, policies, name, dossier, [candidate], true);
 }
 
@@ -99,10 +111,12 @@ export interface Answer {
  */
 export async function answer(store: Store, name: Name, at?: HeadView): Promise<Answer> {
   const head = at ?? (await store.head());
-  const verdict = await judge(store, head, name);
+  const policies = await readPolicies(store, head);
+  const dossier = new Dossier(store, head, policies, name);
+  const verdict = await judgeWith(store, head, policies, name, dossier);
   if (!verdict.trusted || verdict.manifest === undefined)
     return { verdict, refusal: await refusal(head, name, verdict) };
-  return { verdict, manifest: await readManifest(store, verdict.manifest) };
+  return { verdict, manifest: await dossier.manifest(verdict.manifest) };
 }
 
 export interface Resolved {

@@ -250,7 +250,7 @@ async function revokeOnce(
     done = { ...planned, statement: statement.id, signed: signedBy(policy, revokers.principals, signers) };
     committed = meets(policy, revokers, signers);
     const moves = committed
-      ? await denyMoves(store, head, policies, batch, request.name, statement, signers)
+      ? await denyMoves(store, head, batch, request.name, statement, signers)
       : [{ ref: nameRef("revoking", request.name), to: statement.id }];
     return { moves, batch, note: `${committed ? "revoke" : "sign the revocation of"} ${request.name.text}` };
   });
@@ -298,7 +298,6 @@ async function newStatement(
 async function denyMoves(
   store: Store,
   head: HeadView,
-  policies: Policies,
   batch: WriteBatch,
   name: Name,
   statement: Stored<Statement>,
@@ -309,7 +308,7 @@ async function denyMoves(
   const moves: { ref: RefPath; to?: Digest }[] = [
     { ref: signersRef(statement.id), to: onRecord.id },
     { ref: nameRef("revoked", name), to: statement.id },
-    ...(await headMoves(store, head, policies, batch, name, { id: statement.id, state: "revoked" })),
+    ...(await headMoves(store, head, batch, name, { id: statement.id, state: "revoked" })),
   ];
   for (const family of ["proposed", "revoking"] as const) {
     const ref = nameRef(family, name);
