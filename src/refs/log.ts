@@ -217,6 +217,11 @@ export class Log {
     return entry;
   }
 
+  /** Takes entries up to `number` as durable: they were before this machine remembered that one. */
+  noteDurable(number: number): void {
+    this.#durable = Math.max(this.#durable, number);
+  }
+
   /** Makes durable that entries up to `number` are there: before one builds on an entry, or remembers it. */
   async settle(number: number): Promise<void> {
     if (number <= this.#durable) return;

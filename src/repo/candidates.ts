@@ -18,6 +18,7 @@ import type { Policy, Rule } from "../objects/documents/policy.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import { makeStatement, type Statement } from "../objects/documents/statement.ts";
 import { planSignature, type SignedBytes } from "../objects/signatures.ts";
+import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { Member } from "../trust/evaluate.ts";
 import type { SignedEvidence } from "../trust/evidence.ts";
@@ -73,6 +74,12 @@ export function afterHeads(policies: Policies, heads: readonly Member[]) {
   };
 }
 
+/** The approver of `name` who owns `key`. @throws CofferError NO_RULE, NOT_ALLOWED */
+export function needApprover(policies: Policies, name: Name, key: PublicKey): Label {
+  const role = needRule(policies, name).approvers?.principals ?? [];
+  return needOwner(newestPolicy(policies), role, key, `approvers of ${name.text}`);
+}
+
 export interface ProposeRequest {
   readonly name: Name;
   /** Take the manifest that is trusted (or quarantined) under this other name. */
@@ -105,33 +112,55 @@ const OPEN: readonly ErrorCode[] = ["PUBLISHER_MISSING", "APPROVALS_SHORT", "EVI
  *   manifest is proposed and `replace` is false; nothing is changed
  */
 export async function propose(store: Store, request: ProposeRequest): Promise<Candidate> {
-  const { name, signer } = request;
+  const { name } = request;
   await store.commit(async (head) => {
-    const policies = await readPolicies(store, head);
-    const rule = needRule(policies, name);
-    needOwner(newestPolicy(policies), rule.publishers ?? [], signer.publicKey, `publishers of ${name.text}`);
-    const manifest = await readManifest(store, await manifestToPropose(store, head, policies, request));
     const batch = store.batch();
-    const armored = await signSshsig(signer, "coffer-manifest", manifest.bytes);
-    await planSignature(store.files, batch, manifest, "coffer-manifest", { publicKey: signer.publicKey, armored });
-    const open = await readCandidate(store, head, policies, name);
-    if (open !== undefined && !open.void && !request.replace) {
-      refuseRefused(open);
-      if (open.manifest.id === manifest.id && open.statement.value.expiresAt === request.expiresAt) {
-        await batch.flush();
-        return undefined;
-      }
-      const what = `statement ${short(open.statement.id)} for manifest ${short(open.manifest.id)} is already proposed`;
-      throw new CofferError("CANDIDATE_EXISTS", what);
+    const { statement, isOpen } = await draft(store, head, await readPolicies(store, head), batch, request);
+    if (isOpen) {
+      await batch.flush();
+      return undefined;
     }
-    const heads = await readHeads(store, head, policies, name);
-    const statement = await newStatement(store, head, policies, heads, request, name, manifest.id);
-    const verdict = await judgeCandidate(store, head, policies, name, unsigned(statement, heads));
-    refuseBlocked({ name, verdict }, "proposed");
-    batch.addObject(statement);
     return { moves: [{ ref: nameRef("proposed", name), to: statement.id }], batch, note: `propose ${name.text}` };
   });
   return needCandidate(store, name);
+}
+
+export interface Drafted {
+  readonly manifest: Stored<Manifest>;
+  readonly statement: Stored<Statement>;
+  /** True if just that is proposed already. */
+  readonly isOpen: boolean;
+}
+
+/** Puts the publisher's signature over the manifest and the candidate into `batch`. @throws as `propose` */
+export async function draft(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  batch: WriteBatch,
+  request: ProposeRequest,
+): Promise<Drafted> {
+  const { name, signer } = request;
+  const rule = needRule(policies, name);
+  needOwner(newestPolicy(policies), rule.publishers ?? [], signer.publicKey, `publishers of ${name.text}`);
+  const manifest = await readManifest(store, await manifestToPropose(store, head, policies, request));
+  const armored = await signSshsig(signer, "coffer-manifest", manifest.bytes);
+  await planSignature(store.files, batch, manifest, "coffer-manifest", { publicKey: signer.publicKey, armored });
+  const open = await readCandidate(store, head, policies, name);
+  if (open !== undefined && !open.void && !request.replace) {
+    refuseRefused(open);
+    if (open.manifest.id === manifest.id && open.statement.value.expiresAt === request.expiresAt) {
+      return { manifest, statement: open.statement, isOpen: true };
+    }
+    const what = `statement ${short(open.statement.id)} for manifest ${short(open.manifest.id)} is already proposed`;
+    throw new CofferError("CANDIDATE_EXISTS", what);
+  }
+  const heads = await readHeads(store, head, policies, name);
+  const statement = await newStatement(store, head, policies, heads, request, name, manifest.id);
+  const verdict = await judgeCandidate(store, head, policies, name, unsigned(statement, heads));
+  refuseBlocked({ name, verdict }, "proposed");
+  batch.addObject(statement);
+  return { manifest, statement, isOpen: false };
 }
 
 /** What was refused so that it cannot be promoted is proposed anew only by somebody who knows of it. */
@@ -287,8 +316,7 @@ async function approvable(store: Store, name: Name, statement: Digest, key: Publ
   }
   refuseVoid(candidate);
   refuseBlocked(candidate, "approved");
-  const role = needRule(policies, name).approvers?.principals ?? [];
-  const approver = needOwner(newestPolicy(policies), role, key, `approvers of ${name.text}`);
+  const approver = needApprover(policies, name, key);
   if (candidate.refusedBy.has(approver)) {
     throw new CofferError("REFUSED", `${approver} has refused statement ${short(statement)}, and that is for ever`);
   }

@@ -109,6 +109,8 @@ export class Dossier {
   private readonly manifests = new Map<Digest, Promise<Stored<Manifest>>>();
   private readonly evidences = new Map<Digest, Promise<readonly SignedEvidence[]>>();
   private heads: Promise<readonly Member[]> | undefined;
+  /** Of documents that are being signed: keys whose signatures will be stored with what is judged here. */
+  private readonly taken = new Map<Digest, Set<KeyId>>();
 
   constructor(reading: Reading, head: HeadView, policies: Policies, name: Name) {
     this.reading = reading;
@@ -135,15 +137,28 @@ export class Dossier {
     );
   }
 
-  private signers(
+  /** Takes a statement as here before it is stored. */
+  takeStatement(statement: Stored<Statement>): void {
+    this.statements.set(statement.id, Promise.resolve(statement));
+  }
+
+  /** Takes a signature as here before it is stored; it was just made, and checked. */
+  takeSignature(object: Digest, { keyId }: PublicKey): void {
+    this.taken.set(object, new Set([...(this.taken.get(object) ?? []), keyId]));
+  }
+
+  private async signers(
     object: Stored<unknown>,
     namespace: SignatureNamespace,
     of: Name,
     roles: (rule: Rule) => readonly Label[],
     more: readonly PublicKey[] = [],
   ): Promise<ReadonlySet<KeyId>> {
-    const keys = this.rulesFor(of).flatMap(({ policy, rule }) => keysOf(policy, roles(rule)));
-    return signersOf(this.reading.files, object, namespace, [...keys, ...more]);
+    const keys = [...this.rulesFor(of).flatMap(({ policy, rule }) => keysOf(policy, roles(rule))), ...more];
+    const taken = this.taken.get(object.id) ?? new Set<KeyId>();
+    const stored = keys.filter(({ keyId }) => !taken.has(keyId));
+    const found = await signersOf(this.reading.files, object, namespace, stored);
+    return new Set([...found, ...keys.map(({ keyId }) => keyId).filter((keyId) => taken.has(keyId))]);
   }
 
   /**

@@ -7,14 +7,17 @@ import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { nameRef, parseRefPath, type RefPath } from "../base/ref-path.ts";
+import { signSshsig } from "../keys/sshsig.ts";
 import { makeList } from "../objects/documents/list.ts";
 import type { Statement } from "../objects/documents/statement.ts";
+import { planSignature } from "../objects/signatures.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { headsOf } from "../trust/heads.ts";
 import type { Verdict } from "../trust/verdict.ts";
-import { approve, needRule, type ProposeRequest, propose, readCandidate } from "./candidates.ts";
-import { type Policies, readHeadIds, readPolicies, readStatement } from "./dossier.ts";
+import { draft, needApprover, needRule, type ProposeRequest, readCandidate } from "./candidates.ts";
+import { Dossier, type Policies, readHeadIds, readPolicies, readStatement } from "./dossier.ts";
+import { judgeCandidate } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
 interface Move {
@@ -64,12 +67,15 @@ async function needReady(
   if (candidate === undefined) throw new CofferError("NOT_PROPOSED", `no promotion of ${name.text} is proposed`);
   const { verdict, statement, manifest } = candidate;
   if (candidate.void) throw new CofferError("CANDIDATE_VOID", `${name.text} moved after it was proposed`);
-  const [reason, ...others] = verdict.reasons;
-  if (reason !== undefined) {
-    const details = others.map((other) => `${other.text} [${other.code}]`);
-    throw new CofferError(reason.code, `${name.text} cannot be promoted: ${reason.text}`, { details });
-  }
+  refuseUnready(name, verdict);
   return { name, statement: statement.id, manifest: manifest.id, verdict };
+}
+
+function refuseUnready(name: Name, verdict: Verdict): void {
+  const [reason, ...others] = verdict.reasons;
+  if (reason === undefined) return;
+  const details = others.map((other) => `${other.text} [${other.code}]`);
+  throw new CofferError(reason.code, `${name.text} cannot be promoted: ${reason.text}`, { details });
 }
 
 async function movesFor(
@@ -110,11 +116,43 @@ export async function headMoves(
   return [{ ref: trusted }, { ref: chain, to: list.id }];
 }
 
-/** What one person does alone where the rule asks for one approval: propose, approve and promote. */
+/**
+ * What one person does alone where the rule asks for one approval: proposes, approves and promotes, in one transaction.
+ * @throws CofferError as `propose`, `approve` and `promote`; nothing is stored then
+ */
 export async function promoteAlone(store: Store, request: ProposeRequest): Promise<Promoted[]> {
-  const candidate = await propose(store, request);
-  await approve(store, request.name, candidate.statement.id, request.signer);
-  return promote(store, [request.name]);
+  const { name } = request;
+  let ready: Omit<Promoted, "entry"> | undefined;
+  const entry = await store.commit(async (head) => {
+    const policies = await readPolicies(store, head);
+    const batch = store.batch();
+    ready = await readyAlone(store, head, policies, batch, request);
+    return { moves: await movesFor(store, head, batch, ready), batch, note: `promote ${name.text}` };
+  });
+  if (entry === undefined || ready === undefined) throw new CofferError("INTERNAL", "a promotion that moves nothing");
+  return [{ ...ready, entry: entry.number }];
+}
+
+/** The candidate with both signatures, judged as it will stand; all of it in `batch`. */
+async function readyAlone(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  batch: WriteBatch,
+  request: ProposeRequest,
+): Promise<Omit<Promoted, "entry">> {
+  const { name, signer } = request;
+  const { manifest, statement } = await draft(store, head, policies, batch, request);
+  needApprover(policies, name, signer.publicKey);
+  const armored = await signSshsig(signer, "coffer-statement", statement.bytes);
+  await planSignature(store.files, batch, statement, "coffer-statement", { publicKey: signer.publicKey, armored });
+  const dossier = new Dossier(store, head, policies, name);
+  dossier.takeStatement(statement);
+  for (const { id } of [manifest, statement]) dossier.takeSignature(id, signer.publicKey);
+  const member = await dossier.member(statement.id);
+  const verdict = await judgeCandidate(store, head, policies, name, member, dossier);
+  refuseUnready(name, verdict);
+  return { name, statement: statement.id, manifest: manifest.id, verdict };
 }
 
 /** True if the rule of `name` asks for one approval, so that one person can promote. @throws CofferError NO_RULE */

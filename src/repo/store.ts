@@ -248,7 +248,10 @@ export async function openStore(location: StoreLocation, ports: Ports): Promise<
   const seen = (await memory?.readMemory()) ?? {};
   const mendedTemp = secret !== undefined && (await mendTemp(files));
   const store = new Store({ root: location.root, files, objects, log, pin, ports, secret, memory, seen, mendedTemp });
-  if (seen.head !== undefined) await log.extendsFrom(seen.head, await log.findHead());
+  if (seen.head !== undefined) {
+    await log.extendsFrom(seen.head, await log.findHead());
+    log.noteDurable(seen.head.number);
+  }
   return store;
 }
 
