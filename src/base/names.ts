@@ -83,6 +83,8 @@ function foldAscii(text: string): string {
 /** A rule's pattern over names: three parts, `*` is any run of characters inside one part. */
 export interface NamePattern {
   readonly text: string;
+  /** What every name that matches begins with. */
+  readonly prefix: string;
   matches(name: Name): boolean;
 }
 
@@ -95,6 +97,7 @@ export function parsePattern(text: string): NamePattern {
   const tests = parts.slice(1).map(partMatcher);
   return {
     text,
+    prefix: text.split("*", 1)[0] ?? "",
     matches: (name) =>
       name.namespace !== RESERVED_NAMESPACE &&
       [name.namespace, name.model, name.version].every((part, index) => tests[index]?.(part) === true),

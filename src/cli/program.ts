@@ -225,11 +225,14 @@ function addReading(program: Command, act: Act): void {
     );
   program
     .command("list")
-    .description("list every name with its state")
+    .description("list names with their states, in pages")
+    .argument("[pattern]", "only names that match, such as 'acme/*@*'")
+    .option("--limit <n>", "names on a page, 1 to 100000; 100 when left out")
+    .option("--after <name>", "go on after this name")
     .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
     .option(...JSON_OPTION)
-    .action(async (options, command) =>
-      act(async (context) => (await import("./commands/reading.ts")).runList(context, options))(command),
+    .action(async (pattern, options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runList(context, pattern, options))(command),
     );
   program
     .command("show")

@@ -24,6 +24,7 @@ export const SIGNATURE_NAMESPACES = [
   "coffer-log",
   "coffer-bundle",
   "coffer-receipt",
+  "coffer-index",
 ] as const;
 
 export type SignatureNamespace = (typeof SIGNATURE_NAMESPACES)[number];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `fsck`: proves, offline, that every byte is what its name says and that every ref is what its signers signed.
- * Steps, in order: log, views, objects, refs, blobs, trash. Repairs only views, which decide nothing. Layer: repo.
+ * Steps, in order: log, views, objects, refs, blobs, trash, index. Repairs only views and the index, which decide nothing.
+ * Layer: repo.
  */
 import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
 import { ERRORS, type ErrorCode, EXIT, isCofferError } from "../base/errors.ts";
@@ -16,6 +17,7 @@ import { checkViews, repairViews } from "../refs/views.ts";
 import { checkRefs } from "./fsck-refs.ts";
 import { checkTrash } from "./fsck-trash.ts";
 import { INCOMING_FOLDER } from "./move-in.ts";
+import { checkIndex } from "./names.ts";
 import { countReserve, RESERVE_FOLDER } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
@@ -100,6 +102,8 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
   await found.attempt(RESERVE_FOLDER, () => checkReserve(store, found));
   await found.attempt(INCOMING_FOLDER, () => checkIncoming(store, found));
+  onStep("index");
+  await found.attempt("local/index", () => checkNames(store, found));
   return { ...found, checked, exit: exitOf(found.problems) };
 }
 
@@ -136,6 +140,15 @@ async function checkIncoming(store: Store, found: Findings): Promise<void> {
   if (files.length === 0) return;
   const text = `${files.length} files in ${INCOMING_FOLDER}, of an interrupted \`add --move\` or one that still runs`;
   found.notes.push(`${text}; the file beside each that ends in .from says where it came from`);
+}
+
+/** The index decides nothing, so what is wrong with it is mended and told, and is no damage. */
+async function checkNames(store: Store, found: Findings): Promise<void> {
+  const { faults, rebuilt } = await checkIndex(store, await store.head());
+  for (const fault of faults) found.notes.push(printable(fault));
+  if (rebuilt) found.repaired.push("local/index");
+  else if (faults.length > 0)
+    found.notes.push("the local index is not as it should be; an account that writes mends it");
 }
 
 async function checkAllViews(store: Store, found: Findings): Promise<void> {

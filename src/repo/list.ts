@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What stands in a store, name by name. Layer: repo. */
+/** What stands in a store, name by name, in pages. Layer: repo. */
 import type { Digest } from "../base/digest.ts";
 import { CofferError, type ErrorCode, isCofferError } from "../base/errors.ts";
-import type { Name } from "../base/names.ts";
-import { NAME_FAMILIES, type NameFamily, nameRef, parseRefPath } from "../base/ref-path.ts";
+import type { Name, NamePattern } from "../base/names.ts";
+import { NAME_FAMILIES, nameRef } from "../base/ref-path.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { type Policies, readPolicies, readStatement } from "./dossier.ts";
+import { type Names, openNames } from "./names.ts";
 import { judge } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
@@ -23,47 +24,101 @@ export interface Listed {
   readonly proposed: boolean;
 }
 
-/** Names with their families, sorted by name. */
-export async function listNames(head: HeadView) {
-  const found = new Map<string, { name: Name; families: Set<NameFamily> }>();
-  for await (const [ref] of head.listRefs()) {
-    const parsed = parseRefPath(ref);
-    if (!("name" in parsed) || !NAME_FAMILIES.includes(parsed.family)) continue;
-    const entry = found.get(parsed.name.text) ?? { name: parsed.name, families: new Set() };
-    entry.families.add(parsed.family);
-    found.set(parsed.name.text, entry);
-  }
-  return [...found.values()].sort((a, b) => (a.name.text < b.name.text ? -1 : 1));
+export interface ListRequest {
+  /** Only names that match. */
+  readonly pattern?: NamePattern;
+  /** Only names after this one. */
+  readonly after?: Name;
+  /** Names on the page; DEFAULT_PAGE when left out. */
+  readonly limit?: number;
+  /** As it was then; the newest state when left out. */
+  readonly at?: HeadView | undefined;
 }
 
-/** Every name with its state, sorted. @throws CofferError CORRUPT - the ref tree is damaged */
-export async function list(store: Store, at?: HeadView): Promise<Listed[]> {
-  const head = at ?? (await store.head());
+export interface ListPage {
+  readonly head: HeadView;
+  readonly names: readonly Listed[];
+  /** The name to go on after; undefined on the last page. */
+  readonly next?: Name;
+  /** Why the local index was not used, where it was not; for people. */
+  readonly notes: readonly string[];
+}
+
+export const DEFAULT_PAGE = 100;
+/** Names that are looked at together for a pattern. */
+const LOOKED_AT = 1000;
+
+/**
+ * A page of names with their states, sorted. What it costs depends on the page, not on the store.
+ * @throws CofferError CORRUPT - the log, the policy or the ref tree is damaged
+ */
+export async function list(store: Store, request: ListRequest = {}): Promise<ListPage> {
+  const head = request.at ?? (await store.head());
   const policies = await readPolicies(store, head);
-  const listed: Listed[] = [];
-  for (const { name, families } of await listNames(head)) {
-    listed.push(await describeName(store, head, policies, name, families));
+  const names = await openNames(store, head, { mayWrite: request.at === undefined });
+  try {
+    const { page, more } = await namesOf(names, request);
+    const listed: Listed[] = [];
+    for (const name of page) {
+      const one = await describeName(store, head, policies, name);
+      if (one !== undefined) listed.push(one);
+    }
+    const last = page.at(-1);
+    return {
+      head,
+      names: listed,
+      ...(more && last !== undefined ? { next: last } : {}),
+      notes: [...names.notes],
+    };
+  } finally {
+    await names.close();
   }
-  return listed;
 }
 
-async function describeName(
-  store: Store,
-  head: HeadView,
-  policies: Policies,
-  name: Name,
-  families: ReadonlySet<NameFamily>,
-): Promise<Listed> {
-  const proposed = families.has("proposed");
-  if (families.has("trusted") || families.has("chain"))
-    return { name, proposed, ...(await describeChain(store, head, policies, name)) };
-  for (const family of ["proposed", "quarantined", "acquired"] as const) {
-    const id = await head.readRef(nameRef(family, name));
-    if (id === undefined) continue;
-    const manifest = family === "proposed" ? (await readStatement(store, id)).value.manifest : id;
-    return { name, state: family, manifest, proposed };
+/** The first names that begin with `prefix`, whatever stands under them. Writes nothing. */
+export async function namesWith(store: Store, prefix: string, limit: number): Promise<readonly Name[]> {
+  const names = await openNames(store, await store.head(), { mayWrite: false });
+  try {
+    return await names.list("n", { prefix, limit });
+  } finally {
+    await names.close();
   }
-  throw new CofferError("CORRUPT", `${name.text}: expected a chain beside its refs, found none`);
+}
+
+async function namesOf(names: Names, { pattern, after, limit = DEFAULT_PAGE }: ListRequest) {
+  const page: Name[] = [];
+  let from = after?.text;
+  for (;;) {
+    const many = pattern === undefined ? limit + 1 : LOOKED_AT;
+    const prefix = pattern === undefined ? {} : { prefix: pattern.prefix };
+    const found = await names.list("n", { limit: many, ...prefix, ...(from === undefined ? {} : { after: from }) });
+    page.push(...found.filter((name) => pattern === undefined || pattern.matches(name)));
+    if (page.length > limit) return { page: page.slice(0, limit), more: true };
+    if (found.length < many) return { page, more: false };
+    from = found.at(-1)?.text;
+  }
+}
+
+/** undefined if the tree has nothing of that name: the index only says where to look. */
+async function describeName(store: Store, head: HeadView, policies: Policies, name: Name): Promise<Listed | undefined> {
+  const candidate = await head.readRef(nameRef("proposed", name));
+  const proposed = candidate !== undefined;
+  for (const family of ["trusted", "chain"] as const) {
+    if ((await head.readRef(nameRef(family, name))) === undefined) continue;
+    return { name, proposed, ...(await describeChain(store, head, policies, name)) };
+  }
+  if (candidate !== undefined) {
+    return { name, state: "proposed", manifest: (await readStatement(store, candidate)).value.manifest, proposed };
+  }
+  for (const family of ["quarantined", "acquired"] as const) {
+    const manifest = await head.readRef(nameRef(family, name));
+    if (manifest !== undefined) return { name, state: family, manifest, proposed };
+  }
+  for (const family of NAME_FAMILIES) {
+    if ((await head.readRef(nameRef(family, name))) === undefined) continue;
+    throw new CofferError("CORRUPT", `${name.text}: expected a chain beside its refs, found none`);
+  }
+  return undefined;
 }
 
 async function describeChain(store: Store, head: HeadView, policies: Policies, name: Name) {

@@ -6,7 +6,7 @@
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
-import { nameRef, parseRefPath, type RefPath } from "../base/ref-path.ts";
+import { nameRef, type RefPath } from "../base/ref-path.ts";
 import { signSshsig } from "../keys/sshsig.ts";
 import { makeList } from "../objects/documents/list.ts";
 import type { Statement } from "../objects/documents/statement.ts";
@@ -17,6 +17,7 @@ import { headsOf } from "../trust/heads.ts";
 import type { Verdict } from "../trust/verdict.ts";
 import { draft, needApprover, needRule, type ProposeRequest, readCandidate } from "./candidates.ts";
 import { Dossier, type Policies, readHeadIds, readPolicies, readStatement } from "./dossier.ts";
+import { openNames } from "./names.ts";
 import { judgeCandidate } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
@@ -167,16 +168,23 @@ export async function openCandidates(store: Store): Promise<{ ready: Name[]; wai
   const waiting = new Map<Name, CofferError>();
   const head = await store.head();
   const policies = await readPolicies(store, head);
-  for await (const [ref] of head.listRefs("refs/proposed/")) {
-    const parsed = parseRefPath(ref);
-    if (parsed.family !== "proposed") continue;
+  for (const name of await proposedNames(store, head)) {
     try {
-      await needReady(store, head, policies, parsed.name);
-      ready.push(parsed.name);
+      await needReady(store, head, policies, name);
+      ready.push(name);
     } catch (error) {
       if (!isCofferError(error)) throw error;
-      waiting.set(parsed.name, error);
+      waiting.set(name, error);
     }
   }
   return { ready, waiting };
+}
+
+async function proposedNames(store: Store, head: HeadView): Promise<Name[]> {
+  const names = await openNames(store, head, { mayWrite: true });
+  try {
+    return await names.list("p", { limit: Number.POSITIVE_INFINITY });
+  } finally {
+    await names.close();
+  }
 }

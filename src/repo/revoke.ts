@@ -7,7 +7,7 @@ import { type Digest, parseDigest, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { quote } from "../base/quote.ts";
-import { nameRef, parseRefPath, type RefPath, type RevokedKind, revokedRef, signersRef } from "../base/ref-path.ts";
+import { nameRef, type RefPath, type RevokedKind, revokedRef, signersRef } from "../base/ref-path.ts";
 import { formatTime, type Time } from "../base/time.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import type { Signer } from "../keys/signer.ts";
@@ -32,6 +32,7 @@ import {
   readStatement,
 } from "./dossier.ts";
 import { forgetCheckouts } from "./materialise.ts";
+import { type Names, openNames } from "./names.ts";
 import { headMoves } from "./promote.ts";
 import { withReserve } from "./reserve.ts";
 import type { Store } from "./store.ts";
@@ -76,24 +77,46 @@ export interface Revoked extends RevokePlan {
 export async function planRevoke(store: Store, request: RevokeRequest): Promise<RevokePlan> {
   // A head that is new to this machine is remembered first, and even that takes an inode.
   const head = await withReserve(store, () => store.head());
-  return plan(store, head, await readPolicies(store, head), request);
+  return plan(store, head, await readPolicies(store, head), request, true);
 }
 
-async function plan(store: Store, head: HeadView, policies: Policies, request: RevokeRequest): Promise<RevokePlan> {
+/** @param mayWrite - to the local index, by which the names are found: not within a transaction */
+async function plan(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  request: RevokeRequest,
+  mayWrite: boolean,
+): Promise<RevokePlan> {
+  const names = await openNames(store, head, { mayWrite });
+  try {
+    return await planWith(store, head, policies, request, names);
+  } finally {
+    await names.close();
+  }
+}
+
+async function planWith(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  request: RevokeRequest,
+  names: Names,
+): Promise<RevokePlan> {
   const { name } = request;
   const { revokers } = needRule(policies, name);
   const heads = await readHeads(store, head, policies, name);
   const manifests = await manifestsOf(store, head, heads, name);
   const [manifest] = manifests;
   if (manifest === undefined) throw new CofferError("NAME_NOT_FOUND", `nothing is known by the name ${name.text}`);
-  const holders = await trustedManifests(store, head);
+  const holders = new Holders(store, head, names);
   const models = await Promise.all(manifests.map((id) => readManifest(store, id)));
-  const { blobs, kept } = chooseBlobs(models, holders);
+  const { blobs, kept } = await chooseBlobs(models, holders);
   const denies = heads.every((entry) => entry.value.state !== "trusted") ? heads[0] : undefined;
   const fresh = withAlso(models, { manifests, blobs, statements: [] }, request.also);
   const waiting = await waitingStatement(store, head, heads, request);
   const revokes = denies?.value.revokes ?? waiting?.value.revokes ?? fresh;
-  const falling = holdersThatFall(policies, name, revokes, holders);
+  const falling = await holdersThatFall(policies, name, revokes, holders);
   return {
     name,
     manifest,
@@ -146,35 +169,66 @@ interface Holder {
   readonly manifest: Stored<Manifest>;
 }
 
-async function trustedManifests(store: Store, head: HeadView): Promise<Holder[]> {
-  const holders: Holder[] = [];
-  for await (const [ref, id] of head.listRefs("refs/trusted/")) {
-    const parsed = parseRefPath(ref);
-    if (parsed.family !== "trusted") continue;
-    const { value } = await readStatement(store, id);
-    holders.push({ name: parsed.name, manifest: await readManifest(store, value.manifest) });
+/** Trusted names by the bytes that they hold, each read through the ref tree and once. */
+class Holders {
+  private readonly store: Store;
+  private readonly head: HeadView;
+  private readonly names: Names;
+  private readonly read = new Map<string, Holder | undefined>();
+
+  constructor(store: Store, head: HeadView, names: Names) {
+    this.store = store;
+    this.head = head;
+    this.names = names;
   }
-  return holders;
+
+  /**
+   * In the order of names; `digest` is a manifest or a blob.
+   * @throws CofferError CORRUPT - a name cannot be read that holds it, or may hold it
+   */
+  async *of(digest: Digest): AsyncGenerator<Holder> {
+    for (const name of [...(await this.names.holders(digest)), ...(await this.names.unreadable())]) {
+      const holder = await this.holder(name);
+      if (holder !== undefined && holds(holder.manifest, digest)) yield holder;
+    }
+  }
+
+  private async holder(name: Name): Promise<Holder | undefined> {
+    if (this.read.has(name.text)) return this.read.get(name.text);
+    const id = await this.head.readRef(nameRef("trusted", name));
+    const holder = id === undefined ? undefined : await this.readHolder(name, id);
+    this.read.set(name.text, holder);
+    return holder;
+  }
+
+  private async readHolder(name: Name, id: Digest): Promise<Holder> {
+    const { value } = await readStatement(this.store, id);
+    return { name, manifest: await readManifest(this.store, value.manifest) };
+  }
+}
+
+function holds(manifest: Stored<Manifest>, digest: Digest): boolean {
+  return manifest.id === digest || manifest.value.files.some((file) => file.sha256 === digest);
 }
 
 /** Weights that no trusted name holds with another manifest; the others are shown, not taken. */
-function chooseBlobs(models: readonly Stored<Manifest>[], holders: readonly Holder[]) {
+async function chooseBlobs(models: readonly Stored<Manifest>[], holders: Holders) {
   const own = new Set(models.map((model) => model.id));
-  const heldBy = new Map<Digest, Name>();
-  for (const { name, manifest } of holders) {
-    if (own.has(manifest.id)) continue;
-    for (const file of manifest.value.files) heldBy.set(file.sha256, name);
+  const blobs: Digest[] = [];
+  const kept: { readonly blob: Digest; readonly heldBy: Name }[] = [];
+  const files = models.flatMap((model) => model.value.files);
+  for (const blob of new Set(files.filter((file) => WEIGHT_FORMATS.has(file.format)).map((file) => file.sha256))) {
+    const heldBy = await otherHolder(blob, own, holders);
+    if (heldBy === undefined) blobs.push(blob);
+    else kept.push({ blob, heldBy });
   }
-  const weights = new Set(
-    models.flatMap((model) =>
-      model.value.files.filter((file) => WEIGHT_FORMATS.has(file.format)).map((file) => file.sha256),
-    ),
-  );
-  const kept = [...weights].flatMap((blob) => {
-    const holder = heldBy.get(blob);
-    return holder === undefined ? [] : [{ blob, heldBy: holder }];
-  });
-  return { blobs: [...weights].filter((blob) => !heldBy.has(blob)), kept };
+  return { blobs, kept };
+}
+
+/** The first is enough: however many hold it, it stays. */
+async function otherHolder(blob: Digest, own: ReadonlySet<Digest>, holders: Holders): Promise<Name | undefined> {
+  for await (const { name, manifest } of holders.of(blob)) if (!own.has(manifest.id)) return name;
+  return undefined;
 }
 
 function withAlso(models: readonly Stored<Manifest>[], revokes: Revokes, also: readonly string[]): Revokes {
@@ -192,19 +246,18 @@ function withAlso(models: readonly Stored<Manifest>[], revokes: Revokes, also: r
 }
 
 /** A revocation reaches the names whose own rule lists enough of the same revokers. */
-function holdersThatFall(policies: Policies, name: Name, revokes: Revokes, holders: readonly Holder[]): Holder[] {
+async function holdersThatFall(policies: Policies, name: Name, revokes: Revokes, holders: Holders): Promise<Holder[]> {
   const policy = newestPolicy(policies);
   const revokers = ruleFor(policy, name)?.revokers;
-  const blobs = new Set(revokes.blobs);
-  const manifests = new Set(revokes.manifests);
-  return holders
-    .filter(({ name: other, manifest }) => {
-      const hit = manifests.has(manifest.id) || manifest.value.files.some((file) => blobs.has(file.sha256));
-      const theirs = ruleFor(policy, other)?.revokers;
+  const falling = new Map<string, Holder>();
+  for (const digest of [...revokes.manifests, ...revokes.blobs]) {
+    for await (const holder of holders.of(digest)) {
+      const theirs = ruleFor(policy, holder.name)?.revokers;
       const shared = theirs?.principals.filter((who) => revokers?.principals.includes(who) === true).length ?? 0;
-      return hit && theirs !== undefined && shared >= theirs.threshold;
-    })
-    .sort((a, b) => (a.name.text < b.name.text ? -1 : 1));
+      if (theirs !== undefined && shared >= theirs.threshold) falling.set(holder.name.text, holder);
+    }
+  }
+  return [...falling.values()].sort((a, b) => (a.name.text < b.name.text ? -1 : 1));
 }
 
 /**
@@ -232,7 +285,7 @@ async function revokeOnce(
     const policies = await readPolicies(store, head);
     const { revokers } = needRule(policies, request.name);
     needOwner(newestPolicy(policies), revokers.principals, signer.publicKey, `revokers of ${request.name.text}`);
-    const planned = await plan(store, head, policies, request);
+    const planned = await plan(store, head, policies, request, false);
     if (planned.already !== undefined) {
       done = { ...planned, statement: planned.already, signed: [] };
       committed = false;

@@ -7,7 +7,6 @@
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Name, NameText } from "../base/names.ts";
-import { parseRefPath } from "../base/ref-path.ts";
 import { timeSeconds } from "../base/time.ts";
 import { ChunkCache } from "../objects/chunk-cache.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
@@ -15,10 +14,11 @@ import type { Stored } from "../objects/documents/schema.ts";
 import { PIECE_BYTES, type SharedBlob, SharedBlobs } from "../objects/shared-blob.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { Verdict } from "../trust/verdict.ts";
-import { BlobHolders, missingBlob, readChunkList } from "./blobs.ts";
+import { missingBlob, readChunkList } from "./blobs.ts";
 import { type Policies, readManifest, readPolicies } from "./dossier.ts";
 import { judge } from "./resolve.ts";
 import { LeastRecent, Probe } from "./serving-cache.ts";
+import { ServingNames } from "./serving-names.ts";
 import type { Store } from "./store.ts";
 
 export type { HeadView, ManifestFile, SharedBlob, Verdict };
@@ -28,7 +28,7 @@ export { PIECE_BYTES };
 const VERDICTS = 4096;
 /** Files in all manifests that are kept parsed; one larger manifest is kept alone. */
 const MANIFEST_FILES = 200_000;
-/** Heads whose policies and names are kept: a request that began on the head before still finds its own. */
+/** Heads whose policies are kept: a request that began on the head before still finds its own. */
 const HEADS = 2;
 /** Chunks of blobs in memory, for all downloads together. */
 const CHUNK_BYTES = 64 * 1024 * 1024;
@@ -62,19 +62,17 @@ interface KeptVerdict {
 
 export class Serving {
   private readonly store: Store;
-  private readonly holders: BlobHolders;
+  private readonly names: ServingNames;
   private readonly probe: Probe<HeadView>;
   private readonly verdicts = new LeastRecent<KeptVerdict>(VERDICTS);
   private readonly manifests = new LeastRecent<KnownManifest>(MANIFEST_FILES, ({ value }) => value.files.length);
   private readonly policies = new LeastRecent<Policies>(HEADS);
-  private readonly names = new LeastRecent<readonly Name[]>(HEADS);
   private readonly chunkLists = new LeastRecent<Uint8Array>(CHUNK_LIST_BYTES, (bytes) => bytes.length);
   private readonly blobs: SharedBlobs;
-  private following: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store) {
     this.store = store;
-    this.holders = new BlobHolders(store);
+    this.names = new ServingNames(store);
     this.blobs = new SharedBlobs(store.files, new ChunkCache(CHUNK_BYTES));
     this.probe = new Probe(() => store.head());
   }
@@ -134,7 +132,7 @@ export class Serving {
    */
   async trustedFile(head: HeadView, blob: Digest): Promise<ManifestFile | undefined> {
     let fault: CofferError | undefined;
-    for (const name of await this.holdersOf(head, blob)) {
+    for (const name of await this.names.holders(head, blob)) {
       try {
         const verdict = await this.verdict(head, name);
         if (verdict.trusted && verdict.manifest !== undefined) {
@@ -152,11 +150,9 @@ export class Serving {
     return undefined;
   }
 
-  /** One at a time: the index of holders follows one head after the other. */
-  private async holdersOf(head: HeadView, blob: Digest): Promise<readonly Name[]> {
-    const found = this.following.then(() => this.holders.find(head, blob));
-    this.following = Promise.allSettled([found]);
-    return (await found).map(({ name }) => name);
+  /** Closes what stays open between requests. */
+  close(): Promise<void> {
+    return this.names.close();
   }
 
   /** Opens the blob of a file for one of many readers; must be closed. @throws CofferError CORRUPT, IO_ERROR */
@@ -179,17 +175,15 @@ export class Serving {
    * that there are more. A name that damage keeps from being judged is left out: it is not trusted now.
    */
   async trustedPage(head: HeadView, after: Name | undefined, limit: number): Promise<TrustedPage> {
-    const names = await this.namesAt(head);
-    const from = after === undefined ? 0 : names.findIndex((name) => name.text > after.text);
-    const page = from < 0 ? [] : names.slice(from, from + limit);
+    const found = await this.names.trusted(head, after, limit + 1);
+    const page = found.slice(0, limit);
     const models: TrustedModel[] = [];
     for (const name of page) {
       const model = await this.trustedModel(head, name);
       if (model !== undefined) models.push(model);
     }
     const last = page.at(-1);
-    if (last === undefined || from + limit >= names.length) return { models };
-    return { models, next: last.text };
+    return last !== undefined && found.length > limit ? { models, next: last.text } : { models };
   }
 
   private async trustedModel(head: HeadView, name: Name): Promise<TrustedModel | undefined> {
@@ -201,18 +195,5 @@ export class Serving {
       if (!isCofferError(error, "CORRUPT")) throw error;
       return undefined;
     }
-  }
-
-  private async namesAt(head: HeadView): Promise<readonly Name[]> {
-    const kept = this.names.get(head.id);
-    if (kept !== undefined) return kept;
-    const names: Name[] = [];
-    for await (const [ref] of head.listRefs("refs/trusted/")) {
-      const parsed = parseRefPath(ref);
-      if (parsed.family === "trusted") names.push(parsed.name);
-    }
-    names.sort((a, b) => (a.text < b.text ? -1 : 1));
-    this.names.set(head.id, names);
-    return names;
   }
 }

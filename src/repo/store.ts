@@ -33,6 +33,10 @@ import { makeFolders } from "./system.ts";
 /** The floor is moved in steps: not a write for every statement that is read. */
 const FLOOR_STEP_S = 3600;
 
+/** A commit of so many moves, or with a number that this divides, adds what is new to the local index. */
+const INDEX_EVERY = 32;
+const INDEX_MOVES = 1000;
+
 export interface CommittedEntry {
   readonly number: number;
   readonly id: Digest;
@@ -169,6 +173,7 @@ export class Store {
     done.late.forEach(late);
     try {
       await this.#remember(done.entry);
+      await this.#tendIndex(done.entry);
     } catch (error) {
       if (!isCofferError(error)) throw error;
       late(error); // the commit stands all the same
@@ -176,6 +181,14 @@ export class Store {
     const unkept = await keepReserve(this.files, random);
     if (unkept !== undefined) late(unkept);
     return { number: done.entry.facts.number, id: done.entry.id };
+  }
+
+  /** Now and then, so that readers of the local index have little to read beside it. */
+  async #tendIndex(entry: LogEntry): Promise<void> {
+    const { number, moves } = entry.facts;
+    if (number % INDEX_EVERY !== 0 && moves.length < INDEX_MOVES) return;
+    const { tendIndex } = await import("./names.ts"); // most acts do without it
+    await tendIndex(this, viewOf(entry, this.objects, this.#cache));
   }
 
   /** Only an entry that is durable, and extends what was seen before, is remembered. */

@@ -87,6 +87,7 @@ export function createServer(store: Store, options: ServerOptions = {}): CofferS
       const cut = context.connections.end(graceMs);
       await closed;
       clearTimeout(cut);
+      await context.serving.close();
       return context.connections.cut;
     },
   };

@@ -28,7 +28,7 @@ function refused(promise: Promise<unknown>, ...codes: ErrorCode[]): Promise<void
 }
 
 async function states(fixture: StoreFixture): Promise<string[]> {
-  return (await list(await fixture.open())).map(
+  return (await list(await fixture.open())).names.map(
     ({ name, state, code }) => `${name.text} ${state}${code ? ` ${code}` : ""}`,
   );
 }

@@ -129,7 +129,7 @@ describe("as of an entry", () => {
       const { number } = await fixture.store.head();
       const { trusted, standing, statement, manifest, everTrusted, approvers } = verdict;
       const codes = verdict.reasons.map(({ code }) => code);
-      const listed = (await list(fixture.store)).map(({ name, state }) => `${name.text} ${state}`);
+      const listed = (await list(fixture.store)).names.map(({ name, state }) => `${name.text} ${state}`);
       said.set(number, { trusted, standing, statement, manifest, everTrusted, approvers, codes, listed });
     };
     await note();
@@ -159,7 +159,7 @@ describe("as of an entry", () => {
       const { verdict } = await answer(store, NAME, view);
       const { trusted, standing, statement: decided, manifest, everTrusted, approvers } = verdict;
       const codes = verdict.reasons.map(({ code }) => code);
-      const listed = (await list(store, view)).map(({ name, state }) => `${name.text} ${state}`);
+      const listed = (await list(store, { at: view })).names.map(({ name, state }) => `${name.text} ${state}`);
       assert.deepEqual(
         { trusted, standing, statement: decided, manifest, everTrusted, approvers, codes, listed },
         then,

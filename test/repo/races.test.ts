@@ -28,7 +28,7 @@ test("a revocation of what was shown is not made of what came there since", asyn
   await fixture.trust("acme/tiny", weights(2));
   await refused(revoke(fixture.store, request, fixture.signers.carol, shown), "REF_MOVED");
   assert.deepEqual(
-    (await list(fixture.store)).map((entry) => entry.state),
+    (await list(fixture.store)).names.map((entry) => entry.state),
     ["trusted"],
   );
   const again = await planRevoke(fixture.store, request);
@@ -94,7 +94,7 @@ test("a commit stands though this machine's memory could not be written; that is
   mkdirSync(state, { mode: 0o700 });
   writeFileSync(join(state, "store_key"), key, { mode: 0o600 });
   assert.deepEqual(
-    (await list(await fixture.open())).map((entry) => entry.state),
+    (await list(await fixture.open())).names.map((entry) => entry.state),
     ["revoked"],
   );
 });

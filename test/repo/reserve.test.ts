@@ -74,7 +74,7 @@ test("init makes it, a revocation without room gives it up and says so, the next
   };
   await fixture.revoke("acme/tiny", "a test", full);
   assert.match(full.warnings.join("\n"), /^the disk is full: this was done with the space that the store keeps back/);
-  assert.equal((await list(store)).find(({ name }) => name.text === "acme/tiny@main")?.state, "revoked");
+  assert.equal((await list(store)).names.find(({ name }) => name.text === "acme/tiny@main")?.state, "revoked");
   assert.ok((await countReserve(store.files)).found < PIECES);
   await fixture.add("acme/next", { "model.safetensors": makeSafetensors(200, 2) });
   assert.deepEqual(await countReserve(store.files), { found: PIECES, expected: PIECES });

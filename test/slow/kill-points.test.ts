@@ -46,7 +46,7 @@ const ACTS: readonly (readonly [string, (store: Store, world: World) => Promise<
 
 /** What people would see: the names, and how many have approved. */
 async function look(store: Store): Promise<string> {
-  const names = (await list(store)).map(({ name, state, manifest }) => `${name.text} ${state} ${manifest}`);
+  const names = (await list(store)).names.map(({ name, state, manifest }) => `${name.text} ${state} ${manifest}`);
   try {
     const { verdict } = await needCandidate(store, NAME);
     return JSON.stringify([names, verdict.reasons.map((reason) => reason.text)]);

@@ -3,7 +3,7 @@
 import type { Command } from "commander";
 import { CofferError, isCofferError } from "../../base/errors.ts";
 import { quote } from "../../base/quote.ts";
-import { list } from "../../repo/list.ts";
+import { namesWith } from "../../repo/list.ts";
 import { candidateText, complete, SHELLS } from "../complete.ts";
 import { completionScript } from "../completion.ts";
 import { type Context, open } from "../context.ts";
@@ -20,13 +20,16 @@ export async function runComplete(context: Context, root: Command, words: readon
   context.ui.raw(candidateText(found));
 }
 
+/** More than anybody reads at a TAB. */
+const MOST_NAMES = 200;
+
 /** Options that lead to a store, as they were typed on the line that is being completed. */
 async function names(context: Context, globals: ReadonlyMap<string, string>, prefix: string): Promise<string[]> {
   const store = globals.get("--store");
   const options = { ...context.options, ...(store === undefined ? {} : { store }) };
   try {
-    const listed = await list(await open({ ...context, options }));
-    return listed.map(({ name }) => name.text).filter((text) => text.startsWith(prefix));
+    const found = await namesWith(await open({ ...context, options }), prefix, MOST_NAMES);
+    return found.map((name) => name.text);
   } catch (error) {
     // At a TAB nobody wants to read of a store that is missing or damaged: the command itself will tell.
     if (isCofferError(error)) return [];

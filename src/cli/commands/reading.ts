@@ -2,15 +2,15 @@
 /** `list`, `show`, `fsck`: asking what stands. Layer: cli. */
 import { short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
-import { parseName } from "../../base/names.ts";
+import { parseName, parsePattern } from "../../base/names.ts";
 import { fsck } from "../../repo/fsck.ts";
-import { list } from "../../repo/list.ts";
+import { DEFAULT_PAGE, list } from "../../repo/list.ts";
 import type { HeadView } from "../../repo/serving.ts";
 import { type Shown, show } from "../../repo/show.ts";
 import type { Store } from "../../repo/store.ts";
 import { findStored, holdersOf } from "../../repo/stored.ts";
 import { asOfJson, pastView, sayAsOf } from "../at.ts";
-import { type Context, open, storeFlag } from "../context.ts";
+import { type Context, open, quoteArgument, storeFlag } from "../context.ts";
 import { candidateLines, counted, listedJson, SCHEMA_VERSION, sizeText, storeJson, table } from "../format.ts";
 import { sayVerdict, verdictMember } from "./resolve.ts";
 
@@ -22,22 +22,35 @@ interface PastOption extends JsonOption {
   readonly at?: string;
 }
 
-export async function runList(context: Context, options: PastOption): Promise<void> {
+export interface ListOptions extends PastOption {
+  readonly limit?: string;
+  readonly after?: string;
+}
+
+export async function runList(context: Context, pattern: string | undefined, options: ListOptions): Promise<void> {
   const { ui } = context;
   const store = await open(context);
   const view = await pastView(store, options.at);
-  const listed = await list(store, view);
+  const page = await list(store, {
+    at: view,
+    limit: parseLimit(options.limit),
+    ...(pattern === undefined ? {} : { pattern: parsePattern(pattern) }),
+    ...(options.after === undefined ? {} : { after: parseName(options.after) }),
+  });
+  const { names, next } = page;
+  for (const note of page.notes) ui.warn(note);
   sayAsOf(context, view);
   if (options.json === true) {
     ui.json({
       schemaVersion: SCHEMA_VERSION,
-      store: storeJson(store, await store.head()),
+      store: storeJson(store, view === undefined ? page.head : await store.head()),
       ...asOfJson(view),
-      names: listed.map(listedJson),
+      names: names.map(listedJson),
+      next: next?.text,
     });
     return;
   }
-  const rows = listed.map(({ name, state, manifest, why, proposed }) => [
+  const rows = names.map(({ name, state, manifest, why, proposed }) => [
     state,
     manifest === undefined ? "-" : short(manifest),
     name.text,
@@ -46,8 +59,25 @@ export async function runList(context: Context, options: PastOption): Promise<vo
       .join("; "),
   ]);
   for (const line of table(rows)) ui.data(line);
-  if (rows.length === 0 && view === undefined)
+  if (next !== undefined) ui.next(nextPage(context, pattern, options, next.text));
+  else if (rows.length === 0 && view === undefined && pattern === undefined && options.after === undefined)
     ui.next(`coffer add${storeFlag(context)} FILES… --name NAMESPACE/MODEL@VERSION`);
+}
+
+function nextPage(context: Context, pattern: string | undefined, { limit, at }: ListOptions, after: string): string {
+  const which = pattern === undefined ? "" : ` ${quoteArgument(pattern)}`;
+  const size = limit === undefined ? "" : ` --limit ${limit}`;
+  const past = at === undefined ? "" : ` --at ${quoteArgument(at)}`;
+  return `coffer list${storeFlag(context)}${which}${size}${past} --after ${after}`;
+}
+
+const MOST_LISTED = 100_000;
+
+/** @throws CofferError USAGE */
+function parseLimit(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_PAGE;
+  if (/^[1-9][0-9]{0,5}$/.test(text) && Number(text) <= MOST_LISTED) return Number(text);
+  throw new CofferError("USAGE", `--limit: expected a number from 1 to ${MOST_LISTED}`);
 }
 
 export async function runShow(context: Context, text: string, options: PastOption): Promise<void> {
