@@ -43,19 +43,27 @@ const READ_BYTES = 1024 * 1024;
 export async function* readPieces(file: OpenFile): AsyncGenerator<Uint8Array> {
   const buffers: [Uint8Array, Uint8Array] = [Buffer.allocUnsafeSlow(READ_BYTES), Buffer.allocUnsafeSlow(READ_BYTES)];
   let position = 0;
-  let ahead = file.read(buffers[0], 0);
-  for (let turn: 0 | 1 = 0; ; turn = turn === 0 ? 1 : 0) {
-    const length = await ahead;
-    if (length === 0) return;
-    position += length;
-    ahead = file.read(buffers[turn === 0 ? 1 : 0], position);
-    try {
+  let ahead = readAhead(file, buffers[0], 0);
+  try {
+    for (let turn: 0 | 1 = 0; ; turn = turn === 0 ? 1 : 0) {
+      const length = await ahead;
+      if (length === 0) return;
+      position += length;
+      ahead = readAhead(file, buffers[turn === 0 ? 1 : 0], position);
       yield buffers[turn].subarray(0, length);
-    } catch (error) {
-      await ahead.catch(() => 0); // the read must end before its file is closed; the first error is the one to tell
-      throw error;
     }
+  } finally {
+    // However it ends, also where the caller wants no more: the read must end before its file is closed, and should it
+    // fail, then what ended the work is the one to tell.
+    await ahead.catch(() => 0);
   }
+}
+
+/** It may fail while the caller is busy with the piece before: that is told when its turn comes, or not at all. */
+function readAhead(file: OpenFile, buffer: Uint8Array, position: number): Promise<number> {
+  const reading = file.read(buffer, position);
+  reading.catch(() => 0);
+  return reading;
 }
 
 /** Hashes the whole and each 8 MiB piece in the same pass. */

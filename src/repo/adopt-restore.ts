@@ -143,6 +143,7 @@ export async function adoptRestore(
 ): Promise<Adopted> {
   const store = await openStore({ ...location, memory: false }, ports);
   store.needSigner();
+  await store.sweep();
   const memory = await memoryOf(location, ports, store.id);
   const restore = await examine(store, memory);
   const before = await adoptedBefore(store, restore);

@@ -3,14 +3,13 @@
  * Folders that are built beside their place and renamed there whole: stores, checkouts. Their names tell whose they are, so
  * that the next one who builds there removes what a stopped process left. Layer: repo. Files: objects/leftovers.ts.
  */
-import { lstat, readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { systemCode } from "../base/errors.ts";
+import { isCofferError } from "../base/errors.ts";
 import type { Files } from "../objects/files.ts";
 import { tempName } from "../objects/layout.ts";
 import { writerStates } from "../objects/leftovers.ts";
+import { removeTree } from "../objects/sub-folder.ts";
 import type { Ports } from "./ports.ts";
-import { system } from "./system.ts";
 
 /** Of a name so much is kept in the temporary one, which may have 255 bytes. */
 const NAME_CHARS = 30;
@@ -27,35 +26,32 @@ export function buildingPlace(place: string, files: Files, ports: Ports): string
 
 /**
  * Removes what was being built for `place` by processes that ended, and by those that nobody can ask after a day.
- * @throws CofferError IO_ERROR
+ * What cannot be listed or removed stays: whether the act can do its own work there, it finds out by doing it.
+ *
+ * @param beside - a port on the folder that holds `place`
  */
-export async function sweepBeside(place: string, files: Files): Promise<void> {
-  const [parent, prefix] = [dirname(place), prefixFor(place)];
-  const stateOf = writerStates(files);
-  for (const name of await namesIn(parent)) {
-    if (!name.startsWith(prefix) || !/^(.+-)?[0-9a-f]{32}$/.test(name.slice(prefix.length))) continue;
-    const path = join(parent, name);
-    const state = stateOf(name.slice(prefix.length));
-    if (state !== "gone" && (state === "living" || !(await isOld(path)))) continue;
-    await system("remove what a stopped process left", () => rm(path, { recursive: true, force: true }));
+export async function sweepBeside(place: string, beside: Files): Promise<void> {
+  const prefix = prefixFor(place);
+  const stateOf = writerStates(beside);
+  await tolerant(async () => {
+    for (const name of (await beside.list(".")) ?? []) {
+      if (!name.startsWith(prefix) || !/^(.+-)?[0-9a-f]{32}$/.test(name.slice(prefix.length))) continue;
+      const state = stateOf(name.slice(prefix.length));
+      if (state === "gone" || (state === "unknown" && (await isOld(beside, name))))
+        await tolerant(() => removeTree(beside, name));
+    }
+  });
+}
+
+async function tolerant(act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    if (!isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) throw error;
   }
 }
 
-async function namesIn(folder: string): Promise<readonly string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    // What cannot be listed is left as it is: the act says itself what is wrong with the folder.
-    if (systemCode(error) === undefined) throw error;
-    return [];
-  }
-}
-
-async function isOld(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).mtimeMs + LEFT_AFTER_MS < Date.now();
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw error;
-  }
+async function isOld(beside: Files, name: string): Promise<boolean> {
+  const stat = await beside.stat(name);
+  return stat !== undefined && Number(stat.mtimeNs / 1_000_000n) + LEFT_AFTER_MS < Date.now();
 }

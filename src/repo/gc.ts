@@ -71,7 +71,10 @@ interface Run {
  *   reached is not known, so nothing was moved; NO_SPACE, IO_ERROR
  */
 export async function gc(store: Store, request: GcRequest): Promise<GcReport> {
-  if (!request.dryRun) store.needSigner();
+  if (!request.dryRun) {
+    store.needSigner();
+    await store.sweep();
+  }
   const run: Run = { store, request, reach: new Reach(store), nowS: store.ports.clock(), report: emptyReport() };
   const step = (name: string): void => request.onStep?.(name);
   step("log");

@@ -3,10 +3,10 @@
  * `init`: a new store is built beside its place and renamed there whole, so a crash leaves no half store.
  * Layer: repo. Format: docs/format.md, "The store on disk". No store exists without a policy.
  */
-import { access, chmod, mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { chmod } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, systemCode } from "../base/errors.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
 import { POLICY_REF } from "../base/ref-path.ts";
 import { generatePrivateKey } from "../keys/private-key.ts";
 import { nodeSigner } from "../keys/signer.ts";
@@ -16,6 +16,7 @@ import type { Stored } from "../objects/documents/schema.ts";
 import type { Files } from "../objects/files.ts";
 import { TEMP_FOLDER } from "../objects/layout.ts";
 import { openObjects } from "../objects/object-store.ts";
+import { removeTree } from "../objects/sub-folder.ts";
 import { WriteBatch } from "../objects/write-batch.ts";
 import { openMemory } from "../refs/memory.ts";
 import { createLog } from "../refs/transaction.ts";
@@ -38,50 +39,38 @@ export interface Initialised {
  * @throws CofferError EXISTS - the place is taken; FILE_SYSTEM_UNFIT - no hard links; NO_SPACE, IO_ERROR
  */
 export async function init(location: StoreLocation, policy: Stored<Policy>, ports: Ports): Promise<Initialised> {
-  await refuseTaken(location.root);
   const parent = dirname(location.root);
   const beside = ports.openFolder(parent);
-  const building = buildingPlace(location.root, beside, ports);
+  await refuseTaken(beside, basename(location.root));
   await system("make a folder beside the new store", () => makeFolders(parent));
   await sweepBeside(location.root, beside);
-  await system("make a folder beside the new store", () => mkdir(building, { mode: 0o755 }));
+  const building = buildingPlace(location.root, beside, ports);
+  await beside.makeFolder(basename(building));
   try {
     // What is made in it takes after it.
     if (location.shared === true) await system("share the new store", () => chmod(building, 0o2775));
     const done = await build(ports.openFolder(building), location, policy, ports);
-    await takePlace(building, location.root);
+    // rename(2) replaces an empty folder in one step, and fails on any other.
+    await beside.rename(basename(building), basename(location.root));
     await beside.fsyncFolder(".");
     return done;
   } catch (error) {
-    await rm(building, { recursive: true, force: true });
+    // The first failure is the one to tell; what stays is swept by the next init.
+    await Promise.allSettled([removeTree(beside, basename(building))]);
     throw error;
   }
 }
 
-async function refuseTaken(root: string): Promise<void> {
-  let entries: string[];
+async function refuseTaken(beside: Files, name: string): Promise<void> {
+  let entries: readonly string[] | undefined;
   try {
-    entries = await readdir(root);
+    entries = await beside.list(name);
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return;
-    throw new CofferError("EXISTS", `${basename(root)}: expected a new or an empty folder (${systemCode(error)})`, {
-      cause: error,
-    });
+    if (!isCofferError(error)) throw error;
+    throw new CofferError("EXISTS", `${name}: expected a new or an empty folder; ${error.message}`, { cause: error });
   }
-  if (entries.length > 0) throw new CofferError("EXISTS", `${basename(root)}: expected a new or an empty folder`);
-}
-
-/** rename(2) replaces an empty folder in one step, and fails on any other. */
-async function takePlace(building: string, root: string): Promise<void> {
-  await system("put the store in its place", async () => {
-    try {
-      await access(root);
-      await rmdir(root);
-    } catch (error) {
-      if (systemCode(error) !== "ENOENT") throw error;
-    }
-    await rename(building, root);
-  });
+  if (entries !== undefined && entries.length > 0)
+    throw new CofferError("EXISTS", `${name}: expected a new or an empty folder`);
 }
 
 async function build(

@@ -4,7 +4,7 @@
  * Copies, never hard links: a linked file could be edited in place. Layer: repo. Holds invariant 6.
  */
 import { lstat, readdir, rename, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
@@ -37,7 +37,7 @@ export async function checkout(store: Store, name: Name, folder: string): Promis
     throw new CofferError("EXISTS", `${basename(folder)}: expected a new or an empty folder`, { cause: error });
   });
   if (taken.length > 0) throw new CofferError("EXISTS", `${basename(folder)}: expected a new or an empty folder`);
-  await sweepBeside(folder, store.files);
+  await sweepBeside(folder, store.ports.openFolder(dirname(folder)));
   const building = buildingPlace(folder, store.files, store.ports);
   try {
     await lay(store, manifest.value, building);
@@ -108,7 +108,7 @@ async function layOnce(
   const there = await kindOf(folder);
   const found: Checked = there === "folder" ? await checkLaid(store, { manifest, folder }) : { intact: false };
   if (found.intact) return { mended: false, ...unkeptOf(found) };
-  await sweepBeside(folder, store.files);
+  await sweepBeside(folder, store.ports.openFolder(dirname(folder)));
   const building = buildingPlace(folder, store.files, store.ports);
   const mended = there !== "absent";
   try {
@@ -143,7 +143,7 @@ async function kindOf(path: string): Promise<"folder" | "other" | "absent"> {
 export async function forgetCheckouts(store: Store, manifests: readonly Digest[]): Promise<void> {
   for (const manifest of manifests) {
     const folder = join(store.root, CHECKOUTS, manifest);
-    await sweepBeside(folder, store.files);
+    await sweepBeside(folder, store.ports.openFolder(dirname(folder)));
     await store.receipts?.forget(folderTopic(manifest, folder));
     await system("remove a checkout", () => rm(folder, { recursive: true, force: true }));
   }

@@ -219,3 +219,35 @@ test("readPieces lets its file be closed when the caller stops early", async () 
   for await (const _ of readPieces(file)) break;
   await file.close();
 });
+
+test("a read ahead that fails while the copy fails too is not left behind as an error of its own", async () => {
+  const files = await disk();
+  files.plant("source", new Uint8Array(3 * 1024 * 1024));
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): void => void unhandled.push(error);
+  process.on("unhandledRejection", note);
+  try {
+    const source = await files.open("source");
+    assert.ok(source !== undefined);
+    let reads = 0;
+    const failing = {
+      read: (buffer: Uint8Array, position: number) => {
+        reads += 1;
+        return reads > 1 ? Promise.reject(new Error("read ahead")) : source.read(buffer, position);
+      },
+      setMode: (mode) => source.setMode(mode),
+      stat: () => source.stat(),
+      place: () => source.place(),
+      fsync: () => source.fsync(),
+      close: () => source.close(),
+    };
+    files.before = (call) => {
+      if (call === "file.write") throw new Error("the copy");
+    };
+    await assert.rejects(stageBlob(files, seededRandom("ahead"), readPieces(failing)), /the copy/);
+    await new Promise((settle) => setImmediate(settle));
+    assert.deepEqual(unhandled, []);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+});

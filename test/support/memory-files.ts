@@ -6,6 +6,7 @@
  * Power loss: a file's bytes are durable from its fsync on, an entry of a folder from the fsyncFolder of that folder
  * on (so a new folder needs the fsyncFolder of its parent). `crash` gives the disk that the next process would find.
  */
+import { createHash } from "node:crypto";
 import { CofferError, systemCode } from "../../src/base/errors.ts";
 import type { FileStat, Files, NewFile, OpenFile, Writer } from "../../src/objects/files.ts";
 import { checkFilePath, fileError, notRegular, overLimit, sortByBytes } from "../../src/objects/real-files.ts";
@@ -29,11 +30,19 @@ export type FilesCall = Exclude<keyof Files, "writer"> | HandleCall;
 interface Task<T, U> {
   readonly call: FilesCall;
   readonly path: string;
+  readonly other?: string;
   readonly act: () => T;
   /** Done in place of `act` when a fault hits. */
   readonly half?: () => void;
   /** The system codes that are results. */
   readonly results?: Readonly<Record<string, U>>;
+}
+
+/** `other`: the second path of `rename` (where to) and `link` (where from). */
+export interface TracedCall {
+  readonly call: FilesCall;
+  readonly path: string;
+  readonly other?: string;
 }
 
 /** The power went: thrown by the call that a "stop" fault names and by all later ones. Not a CofferError. */
@@ -49,7 +58,15 @@ export class PowerLoss extends Error {
  * A code that the port turns into a result (EEXIST at link, ENOENT at read) does so here too.
  */
 export type Fault =
-  | { readonly at: number; readonly kind: "fail" | "fail-after"; readonly code: string }
+  | {
+      readonly at: number;
+      readonly kind: "fail" | "fail-after";
+      readonly code: string;
+      /** All later calls as well. */
+      readonly lasting?: true;
+      /** Calls that this cannot happen to are done. */
+      readonly only?: (call: FilesCall) => boolean;
+    }
   | { readonly at: number; readonly kind: "stop" };
 
 export type CrashMode = "all-lost" | "none-lost" | "random";
@@ -64,14 +81,31 @@ function nextProcess(): Writer {
   return { mark, stateOf };
 }
 
+/** Crashed disks share the bytes of the files that nobody wrote to since. */
+const contentHashes = new WeakMap<Uint8Array, string>();
+
+function contentHash(bytes: Uint8Array): string {
+  const known = contentHashes.get(bytes);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256").update(bytes).digest("hex");
+  contentHashes.set(bytes, hash);
+  return hash;
+}
+
 const START_NS = 1_800_000_000_000_000_000n;
+
+function hits(fault: Fault | undefined, number: number, call: FilesCall): boolean {
+  if (fault === undefined || number < fault.at) return false;
+  if (fault.kind === "stop") return number === fault.at;
+  return (number === fault.at || fault.lasting === true) && fault.only?.(call) !== false;
+}
 
 export class MemoryFiles implements Files {
   readonly writer = nextProcess();
   fault: Fault | undefined;
   /** Calls so far, failed ones included. */
   calls = 0;
-  readonly trace: { readonly call: FilesCall; readonly path: string }[] = [];
+  readonly trace: TracedCall[] = [];
   /** Times that each call was made; read with `count`. */
   readonly counts = new Map<FilesCall, number>();
   bytesRead = 0;
@@ -136,6 +170,20 @@ export class MemoryFiles implements Files {
     this.#journal.settle(this.#journal.edit(folder, name, file));
   }
 
+  /** The same for disks that hold the same files with the same bytes; folders, modes and times do not count. */
+  fingerprint(): string {
+    const hash = createHash("sha256");
+    const walk = (folder: FolderNode, prefix: string): void => {
+      for (const name of [...folder.entries.keys()].sort()) {
+        const node = folder.entries.get(name);
+        if (node?.kind === "file") hash.update(`${prefix}${name}\n${contentHash(node.bytes)}\n`);
+        else if (node !== undefined) walk(node, `${prefix}${name}/`);
+      }
+    };
+    walk(this.#root, "");
+    return hash.digest("hex");
+  }
+
   /** All files and what they hold now, sorted by path; not counted. */
   snapshot(): ReadonlyMap<string, Uint8Array> {
     const found = new Map<string, Uint8Array>();
@@ -183,12 +231,12 @@ export class MemoryFiles implements Files {
       return true;
     };
     checkFilePath(from);
-    return this.#run({ call: "link", path: to, act, results: { EEXIST: false } });
+    return this.#run({ call: "link", path: to, other: from, act, results: { EEXIST: false } });
   }
 
   async rename(from: string, to: string): Promise<void> {
     checkFilePath(to);
-    await this.#run({ call: "rename", path: from, act: () => this.#rename(from, to) });
+    await this.#run({ call: "rename", path: from, other: to, act: () => this.#rename(from, to) });
   }
 
   async remove(path: string): Promise<boolean> {
@@ -264,10 +312,10 @@ export class MemoryFiles implements Files {
     this.calls++;
     const number = this.calls;
     this.counts.set(call, this.count(call) + 1);
-    this.trace.push({ call, path });
+    this.trace.push({ call, path, ...(task.other === undefined ? {} : { other: task.other }) });
     if (this.before !== undefined) await this.before(call, path);
     if (this.#stopped) throw new PowerLoss(`the power is gone at call ${number}, ${call} ${path}`);
-    const fault = this.fault?.at === number ? this.fault : undefined;
+    const fault = hits(this.fault, number, call) ? this.fault : undefined;
     try {
       if (fault === undefined) return task.act();
       if (fault.kind === "fail-after") task.act();

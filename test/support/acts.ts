@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Every act that writes, in an order in which each finds what the one before left: the one list that
+ * test/slow/kill-points.test.ts runs through and that docs/crash.md is compared with. A command that writes gets its entry
+ * here; test/house/acts.test.ts fails until it has one. Layer: test support.
+ */
+import type { ErrorCode } from "../../src/base/errors.ts";
+import { isCofferError } from "../../src/base/errors.ts";
+import { parseManifestPath, parseName } from "../../src/base/names.ts";
+import { parseRefPath } from "../../src/base/ref-path.ts";
+import { add } from "../../src/repo/add.ts";
+import { adoptRestore, examineRestore } from "../../src/repo/adopt-restore.ts";
+import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
+import { fsck } from "../../src/repo/fsck.ts";
+import { gc } from "../../src/repo/gc.ts";
+import { init } from "../../src/repo/init.ts";
+import { list } from "../../src/repo/list.ts";
+import { promote } from "../../src/repo/promote.ts";
+import { planReject, reject } from "../../src/repo/reject.ts";
+import { revoke } from "../../src/repo/revoke.ts";
+import { openStore, type Store } from "../../src/repo/store.ts";
+import { locationOn, type Machine, NEW_STATE, NEW_STORE, openOn, portsOn, SOURCE, STORE } from "./machine.ts";
+import type { MemoryFiles } from "./memory-files.ts";
+
+/** One act on one disk, run by a fresh process each time. */
+export interface RegisteredAct {
+  /** As docs/crash.md calls it. */
+  readonly name: string;
+  /** The command of the CLI tree that does it: `add`, `policy edit`. */
+  readonly command: string;
+  /** Makes of the disk that the act before left what this one is for. */
+  readonly prepare?: (machine: Machine, disk: MemoryFiles) => Promise<void>;
+  /** Opens what it needs and acts. The same `seed` gives the same temporary names. */
+  readonly run: (machine: Machine, disk: MemoryFiles, seed: string) => Promise<unknown>;
+  /** What people see of what the act is about, as text. May write into the disk, as whoever looks does. */
+  readonly look: (machine: Machine, disk: MemoryFiles) => Promise<string>;
+  /** What fsck finds there; views are put right on the way. */
+  readonly check: (machine: Machine, disk: MemoryFiles) => Promise<readonly unknown[]>;
+  /** The code by which the same act says that it was done; undefined: it succeeds and changes nothing. */
+  readonly again?: ErrorCode;
+  /** False: nobody who looks sees a difference. */
+  readonly seen?: false;
+  /** False: the next act starts where this one did. */
+  readonly leads?: false;
+}
+
+const NAME = parseName("acme/tiny@v1");
+
+/** Names, refs and what is still missing under them: all that an act can change for somebody who looks. */
+async function lookAt(store: Store): Promise<string> {
+  const head = await store.head();
+  const names = (await list(store)).names.map(({ name, state, manifest }) => `${name.text} ${state} ${manifest}`);
+  const waiting: string[] = [];
+  for await (const [ref] of head.listRefs("refs/proposed/")) {
+    const parsed = parseRefPath(ref);
+    if (parsed.family !== "proposed") continue;
+    const { verdict } = await needCandidate(store, parsed.name);
+    waiting.push(...verdict.reasons.map((reason) => `${ref}: ${reason.text}`));
+  }
+  return JSON.stringify([head.root, names, waiting]);
+}
+
+type More = Partial<Pick<RegisteredAct, "command" | "again" | "leads" | "seen" | "prepare">>;
+
+function onStore(
+  name: string,
+  act: (store: Store, machine: Machine) => Promise<unknown>,
+  more: More = {},
+): RegisteredAct {
+  return {
+    name,
+    command: name,
+    run: async (machine, disk, seed) => act(await openOn(machine, disk, seed), machine),
+    look: async (machine, disk) => lookAt(await openOn(machine, disk, "look")),
+    check: async (machine, disk) => (await fsck(await openOn(machine, disk, "check"))).problems,
+    ...more,
+  };
+}
+
+/** What `look` says instead where the store cannot be opened for this reason. */
+async function unless(code: ErrorCode, look: () => Promise<string>): Promise<string> {
+  try {
+    return await look();
+  } catch (error) {
+    if (isCofferError(error, code)) return code;
+    throw error;
+  }
+}
+
+const lookAtNew = (machine: Machine, disk: MemoryFiles): Promise<string> =>
+  unless("STORE_NOT_FOUND", async () => lookAt(await openOn(machine, disk, "look", NEW_STORE, NEW_STATE)));
+
+const INIT: RegisteredAct = {
+  name: "init",
+  command: "init",
+  again: "EXISTS",
+  leads: false,
+  run: (machine, disk, seed) =>
+    init(locationOn(machine, NEW_STORE, NEW_STATE), machine.policy, portsOn(machine, disk, seed)),
+  look: lookAtNew,
+  check: async (machine, disk) => {
+    if ((await lookAtNew(machine, disk)) === "STORE_NOT_FOUND") return [];
+    return (await fsck(await openOn(machine, disk, "check", NEW_STORE, NEW_STATE))).problems;
+  },
+};
+
+/** The store was put back to an older state than this machine remembers. */
+const ADOPT: RegisteredAct = {
+  name: "adopt-restore",
+  command: "log adopt-restore",
+  again: "USAGE",
+  leads: false,
+  prepare: async (machine, disk) => {
+    const { number } = await (await openOn(machine, disk, "prepare")).head();
+    await disk.remove(`${STORE}/log/000000/${String(number).padStart(12, "0")}`);
+    await disk.fsyncFolder(`${STORE}/log/000000`);
+    await disk.remove(`${STORE}/local/head`);
+    await disk.fsyncFolder(`${STORE}/local`);
+  },
+  run: async (machine, disk, seed) => {
+    const [location, ports] = [locationOn(machine), portsOn(machine, disk, seed)];
+    const { restored } = await examineRestore(location, ports);
+    return adoptRestore(location, { head: restored.head, acceptLostRevocations: true }, ports);
+  },
+  look: (machine, disk) => unless("LOG_BEHIND_MEMORY", async () => lookAt(await openOn(machine, disk, "look"))),
+  check: async (machine, disk) => {
+    const location = { ...locationOn(machine), memory: false };
+    return (await fsck(await openStore(location, portsOn(machine, disk, "check")))).problems;
+  },
+};
+
+const statementOf = async (store: Store) => (await needCandidate(store, NAME)).statement.id;
+const LITTER = "ab/cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
+
+export const ACTS: readonly RegisteredAct[] = [
+  INIT,
+  onStore("add", (store, { root }) => {
+    const paths = ["notes.txt", "config.json"];
+    const files = paths.map((file) => ({ path: parseManifestPath(file), folder: `${root}/${SOURCE}`, file }));
+    return add(store, { name: NAME, keep: false, files });
+  }),
+  onStore("propose", (store, { people }) => propose(store, { name: NAME, signer: people.alice, replace: false })),
+  onStore("approve", async (store, { people }) => approve(store, NAME, await statementOf(store), people.alice)),
+  onStore(
+    "approve (the last)",
+    async (store, { people }) => approve(store, NAME, await statementOf(store), people.bob),
+    {
+      command: "approve",
+    },
+  ),
+  onStore("promote", (store) => promote(store, [NAME]), { again: "NOT_PROPOSED" }),
+  onStore("gc", (store) => gc(store, { olderThanS: 3600, dryRun: false }), {
+    seen: false,
+    leads: false,
+    prepare: async (_machine, disk) => {
+      // An object that nothing names, and one whose day in the trash is over; neither has the bytes of its name.
+      disk.plant(`${STORE}/objects/${LITTER}`, new Uint8Array(3));
+      disk.plant(`${STORE}/local/trash/objects/${LITTER.replaceAll("c", "e")}`, new Uint8Array(3));
+    },
+  }),
+  onStore("fsck (repairing)", (store) => fsck(store), {
+    command: "fsck",
+    seen: false,
+    leads: false,
+    prepare: async (_machine, disk) => {
+      await disk.remove(`${STORE}/refs/trusted/acme/tiny/v1`);
+      disk.plant(`${STORE}/refs/trusted/acme/other/v1`, new Uint8Array(3));
+    },
+  }),
+  ADOPT,
+  onStore("reject", async (store, { people }) =>
+    reject(store, await planReject(store, { name: NAME }), "a test", people.alice),
+  ),
+  onStore("revoke", (store, { people }) => revoke(store, { name: NAME, also: [], reason: "a test" }, people.carol)),
+];
