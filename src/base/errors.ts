@@ -67,6 +67,7 @@ export const ERRORS = {
   EVIDENCE_FAILED: entry(EXIT.notTrusted, "an inspection failed; see `coffer show <name>`"),
   REVOKED: entry(EXIT.notTrusted, "these bytes were revoked; promote other bytes"),
   DELETED: entry(EXIT.notTrusted, "the name was deleted; promote bytes under it anew"),
+  NOT_REVOKED: entry(EXIT.notTrusted, "run `coffer revoke <name>` first, or give --revoke to do both"),
   REFUSED: entry(
     EXIT.notTrusted,
     "an approver refused it; once that is settled, run `coffer propose <name> --replace`",

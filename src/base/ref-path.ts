@@ -15,6 +15,7 @@ export const NAME_FAMILIES = [
   "acquired",
   "chain",
   "deleted",
+  "deleting",
   "proposed",
   "quarantined",
   "revoked",

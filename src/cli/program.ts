@@ -197,6 +197,17 @@ function addDenial(program: Command, act: Act): void {
     .action(async (name, options, command) =>
       act(async (context) => (await import("./commands/denial.ts")).runRevoke(context, name, options))(command),
     );
+  addPerson(program.command("delete"))
+    .description("as a revoker: have the bytes of a revoked name removed; the record stays")
+    .argument("<name>", "a revoked name")
+    .option("--reason <text>", "why; everybody who asks is told")
+    .option("--revoke", "revoke it first, where it is not")
+    .option("--replace", "make a new deletion although one waits for further revokers")
+    .option("--dry-run", "only tell what it is about")
+    .option("--yes", "delete without asking")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/denial.ts")).runDelete(context, name, options))(command),
+    );
   addPerson(program.command("reject"))
     .description("as an approver: refuse, for ever, what is proposed or stands")
     .argument("<name>", "the proposed name; without a candidate, what stands under it")

@@ -47,6 +47,7 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
       return wantManifest(walk, id);
     case "proposed":
     case "revoking":
+    case "deleting":
       return checkCandidate(walk, ref, parsed.name, id);
     case "chain":
       return checkHeads(walk, ref, parsed.name);
@@ -76,9 +77,14 @@ async function wantManifest({ store, wanted }: Walk, id: Digest): Promise<void> 
 
 async function checkCandidate(walk: Walk, ref: RefPath, name: Name, id: Digest): Promise<void> {
   const { value } = await readStatement(walk.store, id);
-  const expected = nameRef(ref.startsWith("refs/proposed/") ? "trusted" : "revoked", name);
+  const family = ref.startsWith("refs/proposed/")
+    ? "trusted"
+    : ref.startsWith("refs/deleting/")
+      ? "deleted"
+      : "revoked";
+  const expected = nameRef(family, name);
   if (value.ref !== expected) walk.found.problem("CORRUPT", ref, `holds a statement for ${value.ref}`);
-  await wantManifest(walk, value.manifest);
+  if (family !== "deleted") await wantManifest(walk, value.manifest);
 }
 
 /** A trusted name must be carried by its signatures; being denied for other reasons is told, and is no damage. */

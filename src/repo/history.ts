@@ -34,6 +34,7 @@ const STATES = [
   "acquired",
   "quarantined",
   "revoking",
+  "deleting",
   "proposed",
   "trusted",
   "revoked",

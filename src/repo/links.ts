@@ -43,6 +43,7 @@ const KIND_OF_REF: Readonly<Record<ParsedRef["family"], Kind>> = {
   quarantined: "manifest",
   proposed: "statement",
   revoking: "statement",
+  deleting: "statement",
   trusted: "statement",
   revoked: "statement",
   deleted: "statement",

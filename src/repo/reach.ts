@@ -91,6 +91,16 @@ export class Reach {
     }
   }
 
+  /** As `follow`, for what `hasBlob` and `needsManifest` tell of the newest head alone. */
+  async followHead(): Promise<void> {
+    await this.followBlobs(await this.store.head());
+  }
+
+  /** True if a head followed so far needs the manifest's blobs. */
+  needsManifest(id: Digest): boolean {
+    return this.counted.has(id);
+  }
+
   private async followBlobs(head: HeadView): Promise<void> {
     for await (const { ref, to } of diffTrees(this.store.objects, this.root, head.root)) {
       if (to === undefined) continue;
@@ -132,6 +142,7 @@ export async function manifestsBehind(
       return manifestsOfChain(store, await readList(store, id, "list of waiting"), seen, false);
     // All others are named, so that a new family cannot be forgotten here.
     case "policy":
+    case "deleting": // its name's chain keeps the bytes until then
     case "revoked":
     case "deleted":
     case "revoked-bytes":
@@ -140,6 +151,11 @@ export async function manifestsBehind(
     case "signers":
       return [];
   }
+}
+
+/** The manifests of a name's statements from `heads` back to the last one that deleted it, which is left out. */
+export function manifestsBackFrom(store: Store, heads: readonly Digest[]): Promise<readonly Digest[]> {
+  return manifestsOfChain(store, heads, new DigestSet(), true);
 }
 
 /** @param whole - every ancestor must be here */

@@ -3,11 +3,11 @@
  * `revoke`: takes a name, and the bytes behind it, out of use in one transaction. Layer: repo. Holds invariants 4 and 8.
  * Where the rule asks for several revokers, the statement waits under refs/revoking until enough have signed.
  */
-import { type Digest, parseDigest, short } from "../base/digest.ts";
+import { type Digest, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { quote } from "../base/quote.ts";
-import { nameRef, type RefPath, type RevokedKind, revokedRef, signersRef } from "../base/ref-path.ts";
+import { nameRef, type RefPath, type RevokedKind, revokedRef } from "../base/ref-path.ts";
 import { formatTime, type Time } from "../base/time.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import type { Signer } from "../keys/signer.ts";
@@ -22,6 +22,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import type { Member } from "../trust/evaluate.ts";
 import { meets, ruleFor, signedBy } from "../trust/roles.ts";
 import { afterHeads, needOwner, needRule, readHeads } from "./candidates.ts";
+import { denyingMoves, waitingDenial } from "./denials.ts";
 import {
   Dossier,
   newestPolicy,
@@ -33,7 +34,6 @@ import {
 } from "./dossier.ts";
 import { forgetCheckouts } from "./materialise.ts";
 import { type Names, openNames } from "./names.ts";
-import { headMoves } from "./promote.ts";
 import { withReserve } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
@@ -114,7 +114,10 @@ async function planWith(
   const { blobs, kept } = await chooseBlobs(models, holders);
   const denies = heads.every((entry) => entry.value.state !== "trusted") ? heads[0] : undefined;
   const fresh = withAlso(models, { manifests, blobs, statements: [] }, request.also);
-  const waiting = await waitingStatement(store, head, heads, request);
+  const waiting =
+    request.replace === true
+      ? undefined
+      : await waitingDenial(store, head, nameRef("revoking", name), heads, request.reason, request.also.length > 0);
   const revokes = denies?.value.revokes ?? waiting?.value.revokes ?? fresh;
   const falling = await holdersThatFall(policies, name, revokes, holders);
   return {
@@ -131,29 +134,13 @@ async function planWith(
   };
 }
 
-/**
- * The statement that waits for further revokers, if it still follows what stands and the request does not ask for another.
- * @throws CofferError CANDIDATE_EXISTS - it asks for another content, and `replace` is not given
- */
-async function waitingStatement(
+/** What stands under the name: the heads' manifests, else what waits there. */
+export async function manifestsOf(
   store: Store,
   head: HeadView,
   heads: readonly Member[],
-  request: RevokeRequest,
-): Promise<Stored<Statement> | undefined> {
-  const id = await head.readRef(nameRef("revoking", request.name));
-  if (id === undefined || request.replace === true) return undefined;
-  const statement = await readStatement(store, id);
-  const now = heads.map((entry) => entry.id).sort();
-  const { previous, reason } = statement.value;
-  if (previous.length !== now.length || now.some((entry, at) => entry !== previous[at])) return undefined;
-  if (request.also.length === 0 && (request.reason ?? reason) === reason) return statement;
-  const how = "sign it by leaving out --reason and --also, or give --replace";
-  throw new CofferError("CANDIDATE_EXISTS", `revocation ${short(id)} of ${request.name.text} waits; ${how}`);
-}
-
-/** What stands under the name: the heads' manifests, else what waits there. */
-async function manifestsOf(store: Store, head: HeadView, heads: readonly Member[], name: Name): Promise<Digest[]> {
+  name: Name,
+): Promise<Digest[]> {
   if (heads.length > 0) return [...new Set(heads.map((entry) => entry.value.manifest))].sort();
   const proposed = await head.readRef(nameRef("proposed", name));
   const waiting = [
@@ -303,7 +290,7 @@ async function revokeOnce(
     done = { ...planned, statement: statement.id, signed: signedBy(policy, revokers.principals, signers) };
     committed = meets(policy, revokers, signers);
     const moves = committed
-      ? await denyMoves(store, head, batch, request.name, statement, signers)
+      ? await denyMoves(store, head, batch, statement, signers)
       : [{ ref: nameRef("revoking", request.name), to: statement.id }];
     return { moves, batch, note: `${committed ? "revoke" : "sign the revocation of"} ${request.name.text}` };
   });
@@ -347,28 +334,16 @@ async function newStatement(
   });
 }
 
-/** The name's own refs, its chain, and one list for each thing that is revoked. */
+/** The name's own moves, and one list for each thing that is revoked. */
 async function denyMoves(
   store: Store,
   head: HeadView,
   batch: WriteBatch,
-  name: Name,
   statement: Stored<Statement>,
   signers: Iterable<KeyId>,
 ): Promise<{ ref: RefPath; to?: Digest }[]> {
-  const onRecord = makeList([...signers].map((key) => parseDigest(key)));
-  batch.addObject(onRecord);
-  const moves: { ref: RefPath; to?: Digest }[] = [
-    { ref: signersRef(statement.id), to: onRecord.id },
-    { ref: nameRef("revoked", name), to: statement.id },
-    ...(await headMoves(store, head, batch, name, { id: statement.id, state: "revoked" })),
-  ];
-  for (const family of ["proposed", "revoking"] as const) {
-    const ref = nameRef(family, name);
-    if ((await head.readRef(ref)) !== undefined) moves.push({ ref });
-  }
-  const quarantined = nameRef("quarantined", name);
-  if ((await head.readRef(quarantined)) === statement.value.manifest) moves.push({ ref: quarantined });
+  const gone = new Set([statement.value.manifest]);
+  const moves = await denyingMoves(store, head, batch, statement, signers, gone);
   const { manifests, blobs, statements } = statement.value.revokes ?? { manifests: [], blobs: [], statements: [] };
   const targets: readonly (readonly [RevokedKind, readonly Digest[]])[] = [
     ["manifest", manifests],

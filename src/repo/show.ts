@@ -24,7 +24,17 @@ export interface Shown {
   readonly candidate?: Candidate;
 }
 
-const FAMILIES = ["trusted", "revoked", "deleted", "proposed", "revoking", "quarantined", "acquired", "chain"] as const;
+const FAMILIES = [
+  "trusted",
+  "revoked",
+  "deleted",
+  "proposed",
+  "revoking",
+  "deleting",
+  "quarantined",
+  "acquired",
+  "chain",
+] as const;
 
 /** @throws CofferError NAME_NOT_FOUND, CORRUPT */
 export async function show(store: Store, name: Name, at?: HeadView): Promise<Shown> {

@@ -47,7 +47,7 @@ describe("ref paths: each family round-trips", () => {
     });
   }
   test("the families of names are these", () => {
-    const wanted = "acquired chain deleted proposed quarantined revoked revoking trusted waiting";
+    const wanted = "acquired chain deleted deleting proposed quarantined revoked revoking trusted waiting";
     assert.equal(NAME_FAMILIES.join(" "), wanted);
   });
   test("refused, evidence, signers, policy", () => {

@@ -235,7 +235,7 @@ test("a read ahead that fails while the copy fails too is not left behind as an 
         reads += 1;
         return reads > 1 ? Promise.reject(new Error("read ahead")) : source.read(buffer, position);
       },
-      setMode: (mode) => source.setMode(mode),
+      setMode: (mode: number) => source.setMode(mode),
       stat: () => source.stat(),
       place: () => source.place(),
       fsync: () => source.fsync(),

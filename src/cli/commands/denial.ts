@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `revoke`, `reject`: how trust is taken away or kept back. Layer: cli. */
+/** `revoke`, `delete`, `reject`: how trust is taken away or kept back. Layer: cli. */
 import { short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
 import { type Label, type Name, parseName } from "../../base/names.ts";
+import { type DeletePlan, deleteName, planDelete, type RemovedBytes, removeBytes } from "../../repo/delete.ts";
 import {
   draftRefusal,
   planReject,
@@ -14,7 +15,7 @@ import {
 } from "../../repo/reject.ts";
 import { forgetFallen, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
-import { counted, fileLines, table } from "../format.ts";
+import { counted, fileLines, sizeText, table } from "../format.ts";
 import { type PersonOptions, signerFor } from "../people.ts";
 import { readSignature, readSigned, writeForSigning } from "../signing.ts";
 
@@ -80,6 +81,87 @@ function showPlan({ ui }: Context, plan: RevokePlan): void {
   for (const { blob, heldBy } of plan.kept) {
     ui.say(`  stays  blob ${blob}, which ${heldBy.text} holds too; to take it as well: --also ${blob}`);
   }
+}
+
+export interface DeleteOptions extends PersonOptions {
+  readonly reason?: string;
+  readonly revoke?: boolean;
+  readonly replace?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+export async function runDelete(context: Context, text: string, options: DeleteOptions): Promise<void> {
+  const { ui } = context;
+  const name = parseName(text);
+  const reason = options.reason === undefined ? {} : { reason: options.reason };
+  const request = { name, replace: options.replace === true, ...reason };
+  const store = await open(context);
+  const plan = await planDelete(store, request);
+  if (plan.already !== undefined) {
+    ui.say(`${name.text} is deleted already (statement ${short(plan.already)}); nothing was signed`);
+    if (options.dryRun !== true) tellRemoved(context, await removeBytes(store, plan));
+    return;
+  }
+  if (!plan.revoked && options.revoke !== true) {
+    throw new CofferError("NOT_REVOKED", `${name.text} is not revoked, so it cannot be deleted`);
+  }
+  const revocation = plan.revoked ? undefined : { name, also: [], ...reason };
+  const revokePlan = revocation === undefined ? undefined : await planRevoke(store, revocation);
+  if (revokePlan !== undefined) showPlan(context, revokePlan);
+  showDeletion(context, plan);
+  if (options.dryRun === true) return;
+  const signer = await signerFor(context, store, options);
+  const what = revokePlan === undefined ? "delete" : "revoke and delete";
+  await ui.confirm(`${what} ${name.text}, and remove its bytes?`, options.yes === true);
+  if (revocation !== undefined) {
+    const revoked = await revoke(store, revocation, signer, revokePlan);
+    showLate(context, store);
+    if (revoked.entry === undefined) {
+      ui.say(
+        `signed by ${revoked.signed.join(", ")}: ${revoked.signed.length} of ${revoked.threshold} needed; nothing is revoked yet`,
+      );
+      ui.next(`coffer delete${storeFlag(context)} ${name.text} --revoke --as ANOTHER`);
+      return;
+    }
+    ui.say(`${name.text} is revoked by ${revoked.signed.join(", ")}: log entry ${revoked.entry}`);
+  }
+  const done = await deleteName(store, request, signer, plan);
+  showLate(context, store);
+  if (done.entry === undefined && done.already === undefined) {
+    ui.say(
+      `signed by ${done.signed.join(", ")}: ${done.signed.length} of ${done.threshold} needed; nothing is deleted yet`,
+    );
+    ui.next(`coffer delete${storeFlag(context)} ${name.text} --as ANOTHER`);
+    return;
+  }
+  ui.data(name.text);
+  if (done.entry === undefined) ui.say(`${name.text} was deleted meanwhile (statement ${short(done.statement)})`);
+  else
+    ui.say(
+      `${name.text} is deleted by ${done.signed.join(", ")}: statement ${short(done.statement)}, log entry ${done.entry}`,
+    );
+  tellRemoved(context, await removeBytes(store, done));
+  ui.next(`coffer log${storeFlag(context)} ${name.text}`);
+}
+
+function showDeletion({ ui }: Context, { name, manifests, blobs, waiting }: DeletePlan): void {
+  ui.say(
+    `deleting ${name.text}: ${counted(manifests.length, "manifest")}, ${counted(blobs.count, "blob")}, ${sizeText(blobs.bytes)}`,
+  );
+  for (const manifest of manifests) ui.say(`  manifest ${manifest}`);
+  if (waiting !== undefined) {
+    ui.say(`  statement ${waiting.id}, which others have signed`);
+    ui.say(`  reason  ${waiting.value.reason ?? "(none given)"}`);
+  }
+  ui.say("  what another name holds stays; the record stays; all else of these bytes is removed");
+}
+
+function tellRemoved({ ui }: Context, { blobs, bytes, held, left }: RemovedBytes): void {
+  const day = blobs === 0 ? "" : ", and removed by the next `coffer gc` after a day";
+  ui.say(`moved to the trash${day}: ${counted(blobs, "blob")}, ${sizeText(bytes)}`);
+  if (held.length > 0) ui.say(`stays, since something else holds it: ${counted(held.length, "blob")}`);
+  if (left.length > 0) ui.warn(`could not be moved, and is left to \`coffer gc\`: ${counted(left.length, "blob")}`);
 }
 
 export interface RejectOptions extends PersonOptions {

@@ -95,6 +95,7 @@ const WORDS: Readonly<Record<Event["to"], string>> = {
   quarantined: "quarantined",
   proposed: "proposed",
   revoking: "revocation waits",
+  deleting: "deletion waits",
   trusted: "trusted",
   revoked: "revoked",
   deleted: "deleted",
