@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The built CLI, killed (every fourth time interrupted) at random moments of every act that writes: the store opens, fsck
+ * finds nothing, the state is the one before or the one after, the same command then ends the act, and after it no
+ * temporary file is left. COFFER_TEST_SEED repeats a run's delays, not the scheduler's mood. The first kills: kills.test.ts.
+ */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
+import { isCofferError } from "../../src/base/errors.ts";
+import { parseName } from "../../src/base/names.ts";
+import { openRealFiles } from "../../src/objects/real-files.ts";
+import { needCandidate } from "../../src/repo/candidates.ts";
+import { fsck } from "../../src/repo/fsck.ts";
+import { list } from "../../src/repo/list.ts";
+import { judge } from "../../src/repo/resolve.ts";
+import { openStore, type Store } from "../../src/repo/store.ts";
+import { type Running, runCli, startCli } from "../support/cli-process.ts";
+import { seededRandom } from "../support/transcripts.ts";
+
+const KILLS = 170;
+const ACTS = ["init", "add", "propose", "approve", "promote", "gc", "reject", "revoke"] as const;
+type Act = (typeof ACTS)[number];
+
+class Scene {
+  readonly folder: string;
+  readonly home: string;
+  readonly store: string;
+
+  constructor(t: TestContext) {
+    this.folder = mkdtempSync(join(tmpdir(), "coffer-kills-all-"));
+    t.after(() => rmSync(this.folder, { recursive: true, force: true }));
+    this.home = join(this.folder, "home");
+    this.store = join(this.folder, "my.coffer");
+    mkdirSync(this.home);
+  }
+
+  async must(args: readonly string[]): Promise<void> {
+    const { status, stderr } = await runCli(args, { home: this.home });
+    assert.equal(status, 0, `coffer ${args.join(" ")}: ${stderr}`);
+  }
+
+  /** Opens as another process would; undefined if there is no store. */
+  async open(root: string): Promise<Store | undefined> {
+    if (!existsSync(root)) return undefined;
+    const location = { root, stateHome: join(this.home, "state", "coffer"), memory: true };
+    return openStore(location, {
+      clock: () => Math.floor(Date.now() / 1000),
+      random: (length) => crypto.getRandomValues(new Uint8Array(length)),
+      sleep: async (ms) => void (await wait(ms)),
+      openFolder: openRealFiles,
+    });
+  }
+
+  /** What stands in `root`, without ids that depend on the time. */
+  async look(root: string, text: string): Promise<string> {
+    const store = await this.open(root);
+    if (store === undefined) return "no store";
+    const name = parseName(text);
+    const found = (await list(store)).find((row) => row.name.text === name.text);
+    const said: string[] = [found?.state ?? "unknown"];
+    try {
+      if (found !== undefined)
+        said.push(...(await judge(store, await store.head(), name)).reasons.map(({ code }) => code));
+      said.push(...(await needCandidate(store, name)).verdict.reasons.map((reason) => reason.text));
+    } catch (error) {
+      if (!isCofferError(error, "NOT_PROPOSED", "NAME_NOT_FOUND", "NO_RULE")) throw error;
+    }
+    return said.join("; ");
+  }
+
+  async problems(root: string): Promise<readonly unknown[]> {
+    const store = await this.open(root);
+    if (store === undefined) return [];
+    // A name that is denied for a stated reason is no damage.
+    return (await fsck(store)).problems.filter(({ code }) => code !== "REFUSED" && code !== "APPROVALS_SHORT");
+  }
+
+  /** Temporary files of the store, and folders of stopped runs of `init` beside it. */
+  leftovers(root: string): string[] {
+    const temporary = existsSync(root) ? readdirSync(join(root, "local", "tmp")) : [];
+    const name = root.slice(this.folder.length + 1);
+    return [...temporary, ...readdirSync(this.folder).filter((entry) => entry.startsWith(`.${name}.`))];
+  }
+
+  /** Resolves when the process first writes, or ends. */
+  async firstWrite({ ended }: Running, act: Act): Promise<number> {
+    const watcher = watch(act === "init" ? this.folder : join(this.store, "local", "tmp"));
+    try {
+      await Promise.race([new Promise((settle) => watcher.once("change", settle)), ended]);
+      return performance.now();
+    } finally {
+      watcher.close();
+    }
+  }
+}
+
+interface Step {
+  readonly act: Act;
+  readonly root: string;
+  readonly args: readonly string[];
+  /** Commands that come before the next step, whatever happens. */
+  readonly follows: readonly (readonly string[])[];
+  /** How the same command says that it was done, where it does not succeed. */
+  readonly again?: RegExp;
+}
+
+function stepsFor(scene: Scene, number: number, team: string): Step[] {
+  const name = `acme/m${number}@main`;
+  const fresh = join(scene.folder, `new-${number}.coffer`);
+  const at = ["--store", scene.store];
+  const model = join(scene.folder, `m${number}.gguf`);
+  writeFileSync(model, makeTinyGguf({ seed: number + 1 }));
+  const step = (act: Act, args: readonly string[], more: Partial<Step> = {}): Step => ({
+    ...{ act, root: scene.store, args: [act, ...args, ...(act === "init" ? [] : at)], follows: [] },
+    ...more,
+  });
+  return [
+    step("init", [fresh, "--team", team], { root: fresh, again: /\[EXISTS\]/ }),
+    step("add", [model, "--name", name]),
+    step("propose", [name, "--as", "alice"], { follows: [["approve", name, "--as", "alice", "--yes", ...at]] }),
+    step("approve", [name, "--as", "bob", "--yes"]),
+    step("promote", [name], { again: /\[NOT_PROPOSED\]/ }),
+    step("gc", ["--older-than", "0"]),
+    step("reject", [name, "--as", "bob", "--reason", "a test", "--yes"]),
+    step("revoke", [name, "--as", "bob", "--yes"]),
+  ];
+}
+
+test(`${KILLS} further kills over ${ACTS.join(", ")}`, { timeout: 3_600_000 }, async (t) => {
+  const seed = process.env["COFFER_TEST_SEED"] ?? String(Date.now());
+  t.diagnostic(`COFFER_TEST_SEED=${seed}`);
+  const random = seededRandom(seed);
+  const share = (): number => Buffer.from(random(4)).readUInt32LE() / 2 ** 32;
+  const scene = new Scene(t);
+  for (const who of ["alice", "bob"]) await scene.must(["key", "new", who, "--no-passphrase"]);
+  const keys = join(scene.home, ".config", "coffer", "keys");
+  const team = ["alice", "bob"].map((who) => `${who}=${join(keys, `${who}.pub`)}`).join(",");
+  await scene.must(["init", scene.store, "--team", team]);
+
+  const typical = new Map<Act, { readonly wholeMs: number; readonly writingMs: number }>();
+  const states = new Map<Act, { readonly before: string; readonly after: string }>();
+  for (const { act, root, args, follows } of stepsFor(scene, 0, team)) {
+    const before = await scene.look(root, "acme/m0");
+    const running = startCli(args, { home: scene.home });
+    const writes = await scene.firstWrite(running, act);
+    const { status, stderr, ms } = await running.ended;
+    assert.equal(status, 0, stderr);
+    typical.set(act, { wholeMs: ms, writingMs: performance.now() - writes });
+    states.set(act, { before, after: await scene.look(root, "acme/m0") });
+    for (const other of follows) await scene.must(other);
+  }
+
+  const tally = { before: 0, after: 0, finished: 0, interrupted: 0, leftovers: 0 };
+  const kills = new Map<Act, number>();
+  let count = 0;
+  for (let number = 1; count < KILLS; number += 1) {
+    for (const { act, root, args, follows, again } of stepsFor(scene, number, team)) {
+      const [usual, known] = [typical.get(act), states.get(act)];
+      assert.ok(usual !== undefined && known !== undefined);
+      if (count < KILLS) {
+        // Most of an act's time is Node starting: four of five are timed from the act's first write.
+        const writing = count % 5 !== 0;
+        const signal = count % 4 === 3 ? "SIGINT" : "SIGKILL";
+        const delayMs = share() * (writing ? usual.writingMs : usual.wholeMs);
+        const what = `kill ${count + 1}: ${act}, ${signal} ${delayMs.toFixed(0)} ms after its ${writing ? "first write" : "start"}, seed ${seed}`;
+        const running = startCli(args, { home: scene.home });
+        if (writing) await scene.firstWrite(running, act);
+        await wait(delayMs);
+        running.child.kill(signal);
+        const ended = await running.ended;
+        assert.ok(
+          ended.signal === signal || ended.status === 0,
+          `${what}: ended with ${ended.status}: ${ended.stderr}`,
+        );
+        count += 1;
+        kills.set(act, (kills.get(act) ?? 0) + 1);
+        if (signal === "SIGINT") tally.interrupted += 1;
+        if (scene.leftovers(root).length > 0) tally.leftovers += 1;
+        const found = await scene.look(root, `acme/m${number}`);
+        assert.ok(found === known.before || found === known.after, `${what}: found ${found}`);
+        assert.deepEqual(await scene.problems(root), [], what);
+        if (ended.signal === null) tally.finished += 1;
+        else tally[found === known.after ? "after" : "before"] += 1;
+
+        const next = await runCli(args, { home: scene.home });
+        if (found === known.after && again !== undefined) assert.match(next.stderr, again, what);
+        else assert.equal(next.status, 0, `${what}: ${next.stderr}`);
+        // Who is told that it is done writes nothing: the next one who does sweeps.
+        if (next.status !== 0 && act !== "init") await scene.must(["gc", "--store", root]);
+        assert.equal(await scene.look(root, `acme/m${number}`), known.after, what);
+        assert.deepEqual(scene.leftovers(root), [], `${what}: left after the next writer`);
+      } else await scene.must(args);
+      for (const other of follows) await scene.must(other);
+    }
+  }
+  assert.ok(
+    tally.before > 0 && tally.after + tally.finished > 0 && tally.leftovers > 0,
+    "expected both sides of the commit",
+  );
+  const each = [...kills].map(([act, times]) => `${act} ${times}`).join(", ");
+  t.diagnostic(
+    `${count} kills (${each}; ${tally.interrupted} by SIGINT): ${tally.before} left the state before, ${tally.after} the ` +
+      `state after, ${tally.finished} came too late; ${tally.leftovers} left temporary files, the next writer none`,
+  );
+});
