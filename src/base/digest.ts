@@ -3,7 +3,7 @@
  * SHA-256 digests as typed values: 64 lower-case hex characters, made only here.
  * Layer: base. Format: docs/format.md, "Digests". Holds invariant 9.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { CofferError } from "./errors.ts";
 
 /** 64 lower-case hex characters: the SHA-256 of some bytes. */
@@ -24,7 +24,7 @@ export function parseDigest(text: string, what = "digest"): Digest {
 
 /** The SHA-256 of `bytes`, as `sha256sum` prints it. */
 export function sha256(bytes: Uint8Array): Digest {
-  return createHash("sha256").update(bytes).digest("hex") as Digest;
+  return hash("sha256", bytes) as Digest;
 }
 
 /** Turns 32 raw bytes of SHA-256 output into a digest. */

@@ -3,7 +3,7 @@
  * SSHSIG signatures (OpenSSH PROTOCOL.sshsig), Ed25519 and SHA-512 only: one signature, one encoding.
  * Layer: keys. Holds invariant 2 with its callers: they hand in stored bytes. Not here: whose signature counts (trust).
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { decodeArmor, encodeArmor } from "./armor.ts";
@@ -49,9 +49,22 @@ const invalid = (problem: string, options?: ErrorOptions): CofferError =>
 
 /** The bytes that the key signs for `message` (PROTOCOL.sshsig section 3). */
 function signedBytes(namespace: string, message: Uint8Array): Uint8Array {
-  const hash = createHash(HASH).update(message).digest();
+  return concatBytes(signedHead(namespace), hash(HASH, message, "buffer"));
+}
+
+/** Everything before the 64 bytes of the hash; the same for all messages of a kind. */
+function signedHead(namespace: string): Uint8Array {
+  const known = signedHeads.get(namespace);
+  if (known !== undefined) return known;
   const magic = new TextEncoder().encode(MAGIC);
-  return concatBytes(magic, wireString(namespace), wireString(""), wireString(HASH), wireString(hash));
+  const head = concatBytes(magic, wireString(namespace), wireString(""), wireString(HASH), wireU32(64));
+  if (isOurs(namespace)) signedHeads.set(namespace, head);
+  return head;
+}
+const signedHeads = new Map<string, Uint8Array>();
+
+function isOurs(namespace: string): boolean {
+  return SIGNATURE_NAMESPACES.some((one) => one === namespace);
 }
 
 /** The key inside a signature; whatever is wrong with it is a fault of the signature. */
@@ -110,11 +123,27 @@ function asText(text: string | Uint8Array): string {
 
 /** The one text form of a signature: as ssh-keygen writes it (70 columns, LF, a final newline). */
 export function armorSshsig({ publicKey, namespace, signature }: Sshsig): string {
-  const key = wireString(publicKeyBlob(publicKey.raw));
-  const inner = concatBytes(wireString(KEY_TYPE), wireString(signature));
-  const head = concatBytes(new TextEncoder().encode(MAGIC), wireU32(VERSION), key, wireString(namespace));
-  return encodeArmor(LABEL, concatBytes(head, wireString(""), wireString(HASH), wireString(inner)));
+  return encodeArmor(LABEL, concatBytes(blobHead(publicKey, namespace), signature));
 }
+
+/** Everything before the 64 bytes of the signature; the same for all signatures of a key and a kind. */
+function blobHead(publicKey: PublicKey, namespace: string): Uint8Array {
+  const which = `${publicKey.keyId} ${namespace}`;
+  const known = blobHeads.get(which);
+  if (known !== undefined) return known;
+  const type = wireString(KEY_TYPE);
+  const head = concatBytes(
+    ...[new TextEncoder().encode(MAGIC), wireU32(VERSION), wireString(publicKeyBlob(publicKey.raw))],
+    ...[wireString(namespace), wireString(""), wireString(HASH)],
+    ...[wireU32(type.length + 4 + 64), type, wireU32(64)],
+  );
+  if (blobHeads.size >= KEPT_HEADS) blobHeads.clear();
+  if (isOurs(namespace)) blobHeads.set(which, head);
+  return head;
+}
+const blobHeads = new Map<string, Uint8Array>();
+/** About 200 bytes each; the bound keeps a hostile policy from filling memory. */
+const KEPT_HEADS = 4096;
 
 /**
  * Signs `message` for `namespace` and checks the result, so that a faulty signer never leaves a bad file behind.
@@ -158,8 +187,9 @@ export function checkSshsig(
 
 /** The last `length` bytes inside an armor, if it is one; checks nothing. */
 function lastBytes(armored: string, length: number): Uint8Array {
-  const body = armored.split("\n").slice(1, -2).join("");
-  return Uint8Array.from(Buffer.from(body, "base64").subarray(-length));
+  // Line ends are skipped by the decoder; what else it would skip is in no text that compares equal.
+  const body = armored.slice(armored.indexOf("\n"), armored.lastIndexOf("\n-"));
+  return Buffer.from(body, "base64").subarray(-length);
 }
 
 /**

@@ -133,14 +133,15 @@ class NodeFiles implements RealFiles {
   }
 
   async read(path: string, limitBytes: number): Promise<Uint8Array | undefined> {
-    const fd = openRegular(this.#at(path), path);
-    if (fd === undefined) return undefined;
-    return closingAfter(fd, "read", path, () => readWhole(fd, path, limitBytes));
+    const opened = openRegular(this.#at(path), path);
+    if (opened === undefined) return undefined;
+    const { fd, sizeBytes } = opened;
+    return closingAfter(fd, "read", path, () => readWhole(fd, path, sizeBytes, limitBytes));
   }
 
   async open(path: string): Promise<OpenFile | undefined> {
-    const fd = openRegular(this.#at(path), path);
-    return fd === undefined ? undefined : new NodeOpenFile(fd, path);
+    const opened = openRegular(this.#at(path), path);
+    return opened && new NodeOpenFile(opened.fd, path);
   }
 
   async create(path: string, mode: number): Promise<NewFile | undefined> {
@@ -328,11 +329,12 @@ class NodeNewFile extends NodeOpenFile implements NewFile {
 }
 
 /** Opens for reading what is a regular file itself, not through a link; undefined if absent. */
-function openRegular(absolute: string, path: string): number | undefined {
+function openRegular(absolute: string, path: string): { readonly fd: number; readonly sizeBytes: number } | undefined {
   const fd = unless("ENOENT", undefined, "open", path, () => openSync(absolute, READ_FLAGS));
   if (fd === undefined) return undefined;
   try {
-    if (fstatSync(fd).isFile()) return fd;
+    const stat = fstatSync(fd, { bigint: true });
+    if (stat.isFile()) return { fd, sizeBytes: Number(stat.size) };
   } catch (error) {
     closeSync(fd);
     throw fileError(error, "stat", path);
@@ -341,8 +343,7 @@ function openRegular(absolute: string, path: string): number | undefined {
   throw notRegular(path);
 }
 
-function readWhole(fd: number, path: string, limitBytes: number): Uint8Array {
-  const sizeBytes = Number(fstatSync(fd, { bigint: true }).size);
+function readWhole(fd: number, path: string, sizeBytes: number, limitBytes: number): Uint8Array {
   if (sizeBytes > limitBytes) throw overLimit(path, sizeBytes, limitBytes);
   // One byte more than there should be: so one call both reads a small file and finds its end.
   const bytes = new Uint8Array(sizeBytes + 1);
