@@ -10,8 +10,8 @@
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 
-/** Chunks that are read and hashed at the same time; the others wait in line. */
-const LOADS = 4;
+/** Chunks that are read and hashed at the same time, so that reading overlaps hashing; the others wait in line. */
+const LOADS = 2;
 /** An entry counts at least this much, so that many tiny blobs are bounded as well. */
 const LEAST_WEIGHT = 4096;
 
@@ -33,6 +33,7 @@ interface Entry {
 
 interface Load {
   readonly entry: Entry;
+  readonly urgent: boolean;
   readonly run: (buffer: Uint8Array) => void;
 }
 
@@ -73,9 +74,16 @@ export class ChunkCache {
    * meanwhile; they share its failure, and the next to ask tries again.
    *
    * @param key - says all that the bytes depend on
+   * @param urgent - for a client that has nothing yet: goes before those that are being served
    */
-  async use<T>(key: string, lengthBytes: number, fill: Fill, act: (bytes: Uint8Array) => T): Promise<T> {
-    const entry = this.entries.get(key) ?? this.start(key, lengthBytes, fill);
+  async use<T>(
+    key: string,
+    lengthBytes: number,
+    fill: Fill,
+    act: (bytes: Uint8Array) => T,
+    urgent = false,
+  ): Promise<T> {
+    const entry = this.entries.get(key) ?? this.start(key, lengthBytes, fill, urgent);
     entry.users += 1;
     this.entries.delete(key);
     this.entries.set(key, entry);
@@ -87,12 +95,13 @@ export class ChunkCache {
     }
   }
 
-  private start(key: string, lengthBytes: number, fill: Fill): Entry {
+  private start(key: string, lengthBytes: number, fill: Fill, urgent: boolean): Entry {
     const { promise, settle, fail } = deferred<Uint8Array>();
     const entry: Entry = { key, lengthBytes, loaded: promise, bytes: undefined, users: 0 };
     const run = (buffer: Uint8Array): void => void this.load(entry, buffer, fill).then(settle, fail);
     this.entries.set(key, entry);
-    this.line.push({ entry, run });
+    const place = urgent ? this.line.findIndex((load) => !load.urgent) : -1;
+    this.line.splice(place < 0 ? this.line.length : place, 0, { entry, run, urgent });
     this.next();
     return entry;
   }

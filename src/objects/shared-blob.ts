@@ -98,6 +98,7 @@ class Reader implements SharedBlob {
   private readonly claim: BlobClaim;
   private readonly chunkList: Uint8Array | undefined;
   private stand: Stand | undefined;
+  private hasRead = false;
 
   constructor(blobs: SharedBlobs, file: OpenFile, claim: BlobClaim, chunkList: Uint8Array | undefined) {
     this.blobs = blobs;
@@ -117,7 +118,9 @@ class Reader implements SharedBlob {
       return this.readPiece(stand, place.pieces, offset, into.subarray(0, end - offset));
     }
     const fill = (buffer: Uint8Array): Promise<void> => this.fill(stand, buffer);
-    await this.blobs.cache.use(key, lengthBytes, fill, (bytes) => into.set(bytes.subarray(offset, end)));
+    const copy = (bytes: Uint8Array): void => into.set(bytes.subarray(offset, end));
+    await this.blobs.cache.use(key, lengthBytes, fill, copy, !this.hasRead);
+    this.hasRead = true;
     return end - offset;
   }
 

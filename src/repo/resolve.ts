@@ -42,10 +42,14 @@ async function judgeChain(
 ): Promise<Verdict> {
   const verdict = evaluate(await gather(store, head, policies, name, dossier, chain, candidate));
   if (head.past === true) return asOf(head, verdict);
-  // Only a statement whose signatures were found good may say what time it cannot be before.
+  await noteIssued(store, verdict, chain);
+  return verdict;
+}
+
+/** Only a statement whose signatures were found good may say what time it cannot be before. */
+export async function noteIssued(store: Store, verdict: Verdict, chain: readonly Member[]): Promise<void> {
   const deciding = chain.find((member) => member.id === verdict.statement);
   if (verdict.trusted && deciding !== undefined) await store.noteTime(timeSeconds(deciding.value.issuedAt));
-  return verdict;
 }
 
 /** All that `evaluate` is to judge of `chain`. */

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What a server asks of a store: the head, verdicts, the trusted names in pages, a trusted holder of a blob. Layer: repo.
- * Every answer is that of `judge`; what is kept here is kept by log head and only as long as time cannot change it.
+ * What is kept here is kept by log head, or is named by what it is (a digest).
  * Holds invariants 4 and 6. Writes nothing to the store.
  */
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Name, NameText } from "../base/names.ts";
 import { parseRefPath } from "../base/ref-path.ts";
-import { timeSeconds } from "../base/time.ts";
 import { ChunkCache } from "../objects/chunk-cache.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
@@ -16,26 +15,22 @@ import { PIECE_BYTES, type SharedBlob, SharedBlobs } from "../objects/shared-blo
 import type { HeadView } from "../refs/head-view.ts";
 import type { Verdict } from "../trust/verdict.ts";
 import { BlobHolders, missingBlob, readChunkList } from "./blobs.ts";
-import { type Policies, readManifest, readPolicies } from "./dossier.ts";
-import { judge } from "./resolve.ts";
+import { readManifest } from "./dossier.ts";
 import { LeastRecent, Probe } from "./serving-cache.ts";
+import { ServingVerdicts } from "./serving-verdicts.ts";
 import type { Store } from "./store.ts";
 
 export type { HeadView, ManifestFile, SharedBlob, Verdict };
 export { PIECE_BYTES };
 
-/** Verdicts kept, over all heads. */
-const VERDICTS = 4096;
 /** Files in all manifests that are kept parsed; one larger manifest is kept alone. */
 const MANIFEST_FILES = 200_000;
-/** Heads whose policies and names are kept: a request that began on the head before still finds its own. */
+/** Heads whose names are kept: a request that began on the head before still finds its own. */
 const HEADS = 2;
 /** Chunks of blobs in memory, for all downloads together. */
 const CHUNK_BYTES = 64 * 1024 * 1024;
 /** Chunk lists in memory: 32 bytes for each 8 MiB of a blob. */
 const CHUNK_LIST_BYTES = 16 * 1024 * 1024;
-/** A verdict tells ages in days; no answer is kept so long that they would be wrong. */
-const LONGEST_S = 600;
 
 /** A manifest with its files by blob. */
 export interface KnownManifest extends Stored<Manifest> {
@@ -54,19 +49,12 @@ export interface TrustedPage {
   readonly next?: NameText;
 }
 
-interface KeptVerdict {
-  readonly verdict: Verdict;
-  readonly fromS: number;
-  readonly untilS: number;
-}
-
 export class Serving {
   private readonly store: Store;
   private readonly holders: BlobHolders;
   private readonly probe: Probe<HeadView>;
-  private readonly verdicts = new LeastRecent<KeptVerdict>(VERDICTS);
+  private readonly verdicts: ServingVerdicts;
   private readonly manifests = new LeastRecent<KnownManifest>(MANIFEST_FILES, ({ value }) => value.files.length);
-  private readonly policies = new LeastRecent<Policies>(HEADS);
   private readonly names = new LeastRecent<readonly Name[]>(HEADS);
   private readonly chunkLists = new LeastRecent<Uint8Array>(CHUNK_LIST_BYTES, (bytes) => bytes.length);
   private readonly blobs: SharedBlobs;
@@ -75,6 +63,7 @@ export class Serving {
   constructor(store: Store) {
     this.store = store;
     this.holders = new BlobHolders(store);
+    this.verdicts = new ServingVerdicts(store);
     this.blobs = new SharedBlobs(store.files, new ChunkCache(CHUNK_BYTES));
     this.probe = new Probe(() => store.head());
   }
@@ -89,28 +78,8 @@ export class Serving {
   }
 
   /** The verdict on a name at `head`. @throws CofferError CORRUPT, UNSUPPORTED, IO_ERROR */
-  async verdict(head: HeadView, name: Name): Promise<Verdict> {
-    const key = `${head.id} ${name.text}`;
-    const kept = this.verdicts.get(key);
-    const nowS = this.store.ports.clock();
-    if (kept !== undefined && kept.fromS <= nowS && this.laterS(nowS) < kept.untilS) return kept.verdict;
-    const verdict = await judge(this.store, head, name, await this.policiesAt(head));
-    const turnS = verdict.validUntil === undefined ? Number.POSITIVE_INFINITY : timeSeconds(verdict.validUntil);
-    this.verdicts.set(key, { verdict, fromS: nowS, untilS: Math.min(turnS, nowS + LONGEST_S) });
-    return verdict;
-  }
-
-  /** `evaluate` holds ends against the clock floor too, and the floor may have risen since. */
-  private laterS(nowS: number): number {
-    return Math.max(nowS, this.store.memoryFacts().floorS ?? nowS);
-  }
-
-  private async policiesAt(head: HeadView): Promise<Policies> {
-    const kept = this.policies.get(head.id);
-    if (kept !== undefined) return kept;
-    const policies = await readPolicies(this.store, head);
-    this.policies.set(head.id, policies);
-    return policies;
+  verdict(head: HeadView, name: Name): Promise<Verdict> {
+    return this.verdicts.at(head, name);
   }
 
   /** @throws CofferError CORRUPT - missing or altered */

@@ -44,7 +44,7 @@ export async function answerBlob(
   const download = downloads.begin(blob, response);
   if (download === undefined) return sendRefusal(response, refuseBusy());
   try {
-    await sendFile(serving, request, download, file, range);
+    await sendFile(serving, downloads, request, download, file, range);
   } catch (error) {
     if (!download.cut) throw error;
   } finally {
@@ -58,6 +58,7 @@ function text(field: string | string[] | undefined): string | undefined {
 
 async function sendFile(
   serving: Serving,
+  downloads: Downloads,
   request: IncomingMessage,
   download: Download,
   file: ManifestFile,
@@ -71,7 +72,7 @@ async function sendFile(
     const first = await blob.read(span.start, download.buffer);
     if (response.destroyed) return;
     response.writeHead(range === "whole" ? 200 : 206, spanHeaders(file, range, span));
-    if (request.method === "GET" && !(await sendSpan(serving, download, blob, span, first))) {
+    if (request.method === "GET" && !(await sendSpan(serving, downloads, download, blob, span, first))) {
       response.destroy();
       return;
     }
@@ -98,6 +99,7 @@ function spanHeaders(file: ManifestFile, range: ByteSpan | "whole", { start, end
  */
 async function sendSpan(
   serving: Serving,
+  downloads: Downloads,
   download: Download,
   blob: SharedBlob,
   { start, end }: ByteSpan,
@@ -111,6 +113,7 @@ async function sendSpan(
     position += length;
     if (position === end) break;
     if (position % LIMITS.chunkBytes === 0 && !(await stillTrusted(serving, download.blob))) return false;
+    await downloads.turn();
     ready = await blob.read(position, buffer);
   }
   return true;

@@ -13,6 +13,8 @@ import { PIECE_BYTES, type Serving } from "../repo/serving.ts";
 const WATCH_MS = 250;
 /** Buffers kept for the next downloads. */
 const SPARE = 64;
+/** Pieces that go out in one turn of the event loop: other requests are answered in between. */
+const PIECES_PER_TURN = 8;
 
 export class Download {
   readonly blob: Digest;
@@ -35,6 +37,7 @@ export class Downloads {
   private readonly onFault: (error: unknown) => void;
   private readonly running = new Set<Download>();
   private readonly spare: Uint8Array[] = [];
+  private readonly line: (() => void)[] = [];
   private watch: NodeJS.Timeout | undefined;
 
   constructor(serving: Serving, most: number, onFault: (error: unknown) => void) {
@@ -61,6 +64,19 @@ export class Downloads {
     if (this.running.size === 0) clearTimeout(this.watch);
     // Of a connection that broke off the system may still be reading the buffer.
     if (!download.response.destroyed && this.spare.length < SPARE) this.spare.push(download.buffer);
+  }
+
+  /** Resolves when it is the caller's turn to send a piece: in the order of asking, a few in each turn of the loop. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.line.push(resolve);
+      if (this.line.length === 1) setImmediate(() => this.letOn());
+    });
+  }
+
+  private letOn(): void {
+    for (const go of this.line.splice(0, PIECES_PER_TURN)) go();
+    if (this.line.length > 0) setImmediate(() => this.letOn());
   }
 
   private schedule(): void {

@@ -72,6 +72,20 @@ test("the least recently used goes first", async () => {
   );
 });
 
+test("who has nothing yet goes before who is being served; among equals, the first first", async () => {
+  const cache = new ChunkCache(2 * CHUNK);
+  const order: string[] = [];
+  const fill = (key: string) => async (): Promise<void> => {
+    order.push(key);
+    await turn();
+  };
+  const use = (key: string, urgent: boolean) => cache.use(key, CHUNK, fill(key), () => undefined, urgent);
+  const served = ["a", "b", "c", "d"].map((key) => use(key, false));
+  const fresh = ["x", "y"].map((key) => use(key, true));
+  await Promise.all([...served, ...fresh]);
+  assert.deepEqual(order, ["a", "b", "x", "y", "c", "d"]);
+});
+
 test("a failed load is told to all who wait, kept by nobody, and costs no room", async () => {
   const cache = new ChunkCache(CHUNK);
   const fail = async (): Promise<void> => {
