@@ -299,6 +299,7 @@ function addServing(program: Command, act: Act): void {
     .description("serve what is trusted, read-only, on 127.0.0.1")
     .option("--port <port>", "the port; 0 takes a free one", "8470")
     .option("--grace <seconds>", "when told to stop, let running downloads go on for this long", "10")
+    .option("--receipts", "do not hash big files again that were hashed in this boot and not written since")
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/serve.ts")).runServe(context, options))(command),
     );

@@ -17,6 +17,7 @@ import type { Verdict } from "../trust/verdict.ts";
 import { BlobHolders, missingBlob, readChunkList } from "./blobs.ts";
 import { readManifest } from "./dossier.ts";
 import { LeastRecent, Probe } from "./serving-cache.ts";
+import { ServingReceipts } from "./serving-receipts.ts";
 import { ServingVerdicts } from "./serving-verdicts.ts";
 import type { Store } from "./store.ts";
 
@@ -58,10 +59,16 @@ export class Serving {
   private readonly names = new LeastRecent<readonly Name[]>(HEADS);
   private readonly chunkLists = new LeastRecent<Uint8Array>(CHUNK_LIST_BYTES, (bytes) => bytes.length);
   private readonly blobs: SharedBlobs;
+  private readonly receipts: ServingReceipts | undefined;
   private following: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store) {
+  /** @param onFault - makes receipts and goes by them, where this account can; told what goes wrong beside the work */
+  constructor(store: Store, onFault?: (error: unknown) => void) {
     this.store = store;
+    const { files, receipts, ports } = store;
+    if (onFault !== undefined && receipts !== undefined) {
+      this.receipts = new ServingReceipts(files, receipts, ports.clock, onFault);
+    }
     this.holders = new BlobHolders(store);
     this.verdicts = new ServingVerdicts(store);
     this.blobs = new SharedBlobs(store.files, new ChunkCache(CHUNK_BYTES));
@@ -130,7 +137,7 @@ export class Serving {
 
   /** Opens the blob of a file for one of many readers; must be closed. @throws CofferError CORRUPT, IO_ERROR */
   async openFile(file: ManifestFile): Promise<SharedBlob> {
-    const blob = await this.blobs.open(file, await this.chunkList(file));
+    const blob = await this.blobs.open(file, await this.chunkList(file), await this.receipts?.vouch(file));
     if (blob === undefined) throw missingBlob(file);
     return blob;
   }

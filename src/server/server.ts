@@ -41,6 +41,8 @@ export interface ServerOptions {
   readonly maxConnections?: number;
   /** Blobs being sent at the same time; each holds one piece of 256 KiB in memory. */
   readonly maxDownloads?: number;
+  /** Makes receipts for blobs and goes by them; only where the store's account and disk allow it. */
+  readonly receipts?: boolean;
   /** Told of damage, disk faults and bugs, for the operator; clients are told by their answers. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -61,8 +63,8 @@ export function createServer(store: Store, options: ServerOptions = {}): CofferS
   const extraHosts = options.hosts ?? [];
   checkHosts(extraHosts);
   const settings = { ...DEFAULTS, ...options };
-  const serving = new Serving(store);
   const onFault = options.onFault ?? (() => undefined);
+  const serving = new Serving(store, options.receipts === true ? onFault : undefined);
   const context: Context = {
     serving,
     hosts: hostList(0, extraHosts),

@@ -9,6 +9,7 @@ const LONGEST_GRACE_S = 86_400;
 interface ServeOptions {
   readonly port: string;
   readonly grace: string;
+  readonly receipts?: boolean;
 }
 
 /** @returns the exit status: 9 if running answers had to be cut */
@@ -25,7 +26,11 @@ export async function runServe(context: Context, options: ServeOptions): Promise
       "this machine has no memory of the store, so an older copy would not be noticed",
     );
   }
-  const server = createServer(store, { onFault: (error) => ui.warn(faultText(error)) });
+  const receipts = options.receipts === true;
+  if (receipts && store.receipts === undefined) {
+    ui.warn("this account does not hold the store key, so it has no receipts: all bytes are hashed");
+  }
+  const server = createServer(store, { receipts, onFault: (error) => ui.warn(faultText(error)) });
   const { port } = await server.listen(Number(options.port));
   ui.data(`http://127.0.0.1:${port}`);
   ui.say(`serving what is trusted in the store, read-only; stop it with Ctrl-C`);
