@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The Files port over node:fs, rooted in one folder.
- * Layer: objects. Holds invariant 7 (only ENOENT means absent).
+ * The Files port over node:fs, rooted in one folder. Layer: objects. Holds invariant 7 (only ENOENT means absent).
  * Not here: what a path means, how a durable write is put together, retries, the NFS rule for link(2).
- *
  * Metadata calls and whole-file reads are synchronous inside: for small files that is 5 to 20 times faster than the
  * thread pool. fsync and the reads and writes of handles go to the thread pool, so that several run side by side.
  */

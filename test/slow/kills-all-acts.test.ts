@@ -61,7 +61,7 @@ class Scene {
     const store = await this.open(root);
     if (store === undefined) return "no store";
     const name = parseName(text);
-    const found = (await list(store)).find((row) => row.name.text === name.text);
+    const found = (await list(store)).names.find((row) => row.name.text === name.text);
     const said: string[] = [found?.state ?? "unknown"];
     try {
       if (found !== undefined)
