@@ -11,6 +11,7 @@ import { parseRefPath } from "../../src/base/ref-path.ts";
 import { add } from "../../src/repo/add.ts";
 import { adoptRestore, examineRestore } from "../../src/repo/adopt-restore.ts";
 import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
+import { deleteName, removeBytes } from "../../src/repo/delete.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc } from "../../src/repo/gc.ts";
 import { init } from "../../src/repo/init.ts";
@@ -172,4 +173,7 @@ export const ACTS: readonly RegisteredAct[] = [
     reject(store, await planReject(store, { name: NAME }), "a test", people.alice),
   ),
   onStore("revoke", (store, { people }) => revoke(store, { name: NAME, also: [], reason: "a test" }, people.carol)),
+  onStore("delete", async (store, { people }) =>
+    removeBytes(store, await deleteName(store, { name: NAME, reason: "a test" }, people.carol)),
+  ),
 ];

@@ -88,6 +88,7 @@ function stepOf(call: string, path: string, other: string | undefined, { fates, 
   if (place.kind === "new log") return "build the new log";
   if (place.kind === "trash") return call === "remove" ? "empty the trash" : "make the trash durable";
   if (call === "touch" && place.kind === "objects") return "touch objects";
+  if (call === "touch" && place.kind === "blob") return "move to the trash"; // its day begins
   if (/link-probe/.test(path)) return "probe links";
   if (kind === "temporary file")
     return call === "makeFolder" ? "make folders" : call === "fsyncFolder" ? "fsync folders" : "ask the time";
