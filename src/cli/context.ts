@@ -17,6 +17,7 @@ export interface GlobalOptions {
   readonly memory: boolean;
   readonly keys?: string;
   readonly passphraseFile?: string;
+  readonly json?: boolean;
 }
 
 export interface Context {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Values as people and as programs read them. The JSON shapes are stable: docs/cli.md. Layer: cli. */
 import { short } from "../base/digest.ts";
+import { CofferError, ERRORS, type ErrorCode } from "../base/errors.ts";
+import type { Added } from "../repo/add.ts";
 import type { Candidate } from "../repo/candidates.ts";
 import type { Listed } from "../repo/list.ts";
 import type { Store } from "../repo/store.ts";
 import type { Verdict } from "../repo/verdict.ts";
+
+type Finding = Added["findings"][number];
 
 export const SCHEMA_VERSION = 1;
 
@@ -26,7 +30,23 @@ export function counted(count: number, noun: string): string {
 }
 
 export function verdictJson(verdict: Verdict) {
-  return { ...verdict, reasons: verdict.reasons.map(({ code, text }) => ({ code, text })) };
+  return { ...verdict, reasons: verdict.reasons.map(reasonJson) };
+}
+
+export function reasonJson({ code, text }: { readonly code: ErrorCode; readonly text: string }) {
+  return { code, text };
+}
+
+export function findingJson({ code, level, path, text }: Finding) {
+  return { code, level, ...(path === undefined ? {} : { path }), text };
+}
+
+/** What any command that fails has as `error`. */
+export function errorJson(error: unknown) {
+  const known = error instanceof CofferError ? error : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  const code = known?.code ?? "INTERNAL";
+  return { code, message, details: known?.details ?? [], hint: ERRORS[code].hint };
 }
 
 export function listedJson(listed: Listed) {

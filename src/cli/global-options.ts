@@ -13,5 +13,6 @@ export const GLOBAL_OPTIONS: readonly GlobalOption[] = [
   { flags: "--state <folder>", text: "folder of this machine's memory; else COFFER_STATE, STATE_DIRECTORY" },
   { flags: "--keys <folder>", text: "folder with people's keys; else COFFER_KEYS" },
   { flags: "--passphrase-file <file>", text: "read the passphrase of a key from its first line" },
+  { flags: "--json", text: "print one JSON object (docs/cli.md), a failure too; nothing is asked" },
   { flags: "--no-memory", text: "do not compare the store with what this machine has seen" },
 ];

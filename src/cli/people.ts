@@ -110,11 +110,11 @@ async function unlock(context: Context, path: string): Promise<PrivateKey> {
 
 /** The first line of --passphrase-file, without its CR or LF; else asked on the terminal. @throws CofferError PASSPHRASE_NEEDED */
 export async function passphrase(context: Context, question: string): Promise<Uint8Array> {
-  const { options, io } = context;
+  const { options, io, ui } = context;
   if (options.passphraseFile !== undefined) {
     return firstLine(readSmallFile(resolve(io.cwd, options.passphraseFile), LIMITS.keyFileBytes, "a passphrase"));
   }
-  if (!io.terminal)
+  if (!ui.canAsk)
     throw new CofferError("PASSPHRASE_NEEDED", "the key has a passphrase, and there is no terminal to ask on");
   return new TextEncoder().encode(await io.ask(question, true));
 }

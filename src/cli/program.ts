@@ -33,17 +33,25 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     ui.end();
     return run.exit;
   } catch (error) {
-    if (error instanceof CommanderError) return commanderExit(ui, error);
+    if (error instanceof CommanderError) return commanderExit(ui, error, asksForJson(argv));
     return ui.fail(error);
   }
 }
 
 /** commander has printed its own text by then; help and version are no errors. */
-function commanderExit(ui: Ui, error: CommanderError): number {
+function commanderExit(ui: Ui, error: CommanderError, json: boolean): number {
   if (error.exitCode === 0) return EXIT.ok;
-  if (error.code === "commander.help") return EXIT.usage;
+  if (json) ui.speakJson();
+  if (error.code === "commander.help")
+    return json ? ui.fail(new CofferError("USAGE", "expected a command")) : EXIT.usage;
   const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
   return ui.fail(new CofferError("USAGE", text));
+}
+
+/** A command line that commander could not read has no options yet. */
+function asksForJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end < 0 ? undefined : end).includes("--json");
 }
 
 export function buildProgram(io: Io, ui: Ui, run: Run): Command {
@@ -57,7 +65,9 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
     .showHelpAfterError(false);
   for (const { flags, text } of GLOBAL_OPTIONS) program.addOption(new Option(flags, text));
   const act = (action: Action) => async (command: Command) => {
-    const exit = await action({ io, ui, options: command.optsWithGlobals<GlobalOptions>() });
+    const options = command.optsWithGlobals<GlobalOptions>();
+    if (options.json === true) ui.speakJson();
+    const exit = await action({ io, ui, options });
     if (typeof exit === "number") run.exit = exit;
   };
   addSetup(program, act);
@@ -81,8 +91,6 @@ function everyCommand(command: Command): Command[] {
 }
 
 type Act = (action: Action) => (command: Command) => Promise<void>;
-
-const JSON_OPTION = ["--json", "print one JSON object (docs/cli.md)"] as const;
 
 function addSetup(program: Command, act: Act): void {
   program
@@ -127,9 +135,8 @@ function addSetup(program: Command, act: Act): void {
     .description("who may do what")
     .command("show")
     .description("print the policy")
-    .option(...JSON_OPTION)
-    .action(async (options, command) =>
-      act(async (context) => (await import("./commands/setup.ts")).runPolicyShow(context, options))(command),
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/setup.ts")).runPolicyShow(context))(command),
     );
 }
 
@@ -230,7 +237,6 @@ function addReading(program: Command, act: Act): void {
     .option("--at <entry>", "start at that entry")
     .option("--entry <n>", "show one entry with every ref that it moved")
     .option("--verify", "check every entry: its signature, its number and that it follows the one before")
-    .option(...JSON_OPTION)
     .action(async (name, options, command) =>
       act(async (context) => (await import("./commands/log.ts")).runLog(context, name, options))(command),
     );
@@ -241,7 +247,6 @@ function addReading(program: Command, act: Act): void {
     .option("--limit <n>", "names on a page, 1 to 100000; 100 when left out")
     .option("--after <name>", "go on after this name")
     .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
-    .option(...JSON_OPTION)
     .action(async (pattern, options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runList(context, pattern, options))(command),
     );
@@ -250,7 +255,6 @@ function addReading(program: Command, act: Act): void {
     .description("everything known of a name, or one object by its digest")
     .argument("<what>", "a name, or 12 or more characters of a digest")
     .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
-    .option(...JSON_OPTION)
     .action(async (what, options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runShow(context, what, options))(command),
     );
@@ -259,7 +263,6 @@ function addReading(program: Command, act: Act): void {
     .description("the verdict on a name and, if it is trusted now, its files with their SHA-256")
     .argument("<name>", "namespace/model@version")
     .option("--at <entry>", "as it was after that entry of the log: an answer about the past, never for use")
-    .option(...JSON_OPTION)
     .action(async (name, options, command) =>
       act(async (context) => (await import("./commands/resolve.ts")).runResolve(context, name, options))(command),
     );
@@ -291,9 +294,8 @@ function addReading(program: Command, act: Act): void {
   program
     .command("fsck")
     .description("check every byte, ref and signature, offline")
-    .option(...JSON_OPTION)
-    .action(async (options, command) =>
-      act(async (context) => (await import("./commands/reading.ts")).runFsck(context, options))(command),
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/reading.ts")).runFsck(context))(command),
     );
 }
 
@@ -310,9 +312,8 @@ function addUpkeep(program: Command, act: Act): void {
     .command("du")
     .description("what each name takes, alone and with others, what the store takes, and what gc could free")
     .argument("[names...]", "else every name")
-    .option(...JSON_OPTION)
-    .action(async (names, options, command) =>
-      act(async (context) => (await import("./commands/upkeep.ts")).runDu(context, names, options))(command),
+    .action(async (names, _options, command) =>
+      act(async (context) => (await import("./commands/upkeep.ts")).runDu(context, names))(command),
     );
   program
     .command("doctor")

@@ -13,14 +13,14 @@ export interface QuickCommand {
   readonly command: "resolve" | "path";
   /** One name, and for `path` perhaps a file. */
   readonly operands: readonly [string, string?];
-  readonly options: GlobalOptions & { readonly json?: true; readonly to?: string };
+  readonly options: GlobalOptions & { readonly to?: string };
 }
 
 /** Options of these commands that are understood here, besides the global ones. */
-const OWN_OPTIONS = {
-  resolve: ["--json"],
+const OWN_OPTIONS: Readonly<Record<QuickCommand["command"], readonly string[]>> = {
+  resolve: [],
   path: ["--to <folder>"],
-} as const;
+};
 
 /** The member of commander's options that a flag sets: `--passphrase-file` sets passphraseFile, `--no-memory` memory. */
 function memberOf(flag: string): string {

@@ -19,10 +19,11 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 
 async function runQuick({ command, operands, options }: QuickCommand, io: Io): Promise<number> {
   const ui = new Ui(io);
+  if (options.json === true) ui.speakJson();
   const context = { io, ui, options };
   const [name, file] = operands;
   try {
-    if (command === "resolve") await (await import("./commands/resolve.ts")).runResolve(context, name, options);
+    if (command === "resolve") await (await import("./commands/resolve.ts")).runResolve(context, name, {});
     else await (await import("./commands/path.ts")).runPath(context, name, file, options);
     ui.end();
     return EXIT.ok;

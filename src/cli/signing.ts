@@ -8,6 +8,7 @@ import type { Name } from "../base/names.ts";
 import type { SignatureNamespace } from "../keys/sshsig.ts";
 import { makeFolders } from "../repo/system.ts";
 import { type Context, quoteArgument, storeFlag } from "./context.ts";
+import { writtenJson } from "./json-acts.ts";
 import { readSmallFile } from "./small-file.ts";
 
 /** What somebody without access to the store is to sign. */
@@ -20,6 +21,13 @@ export interface Errand {
   readonly bytes: Uint8Array;
   /** What is signed, in words. */
   readonly lines: readonly string[];
+}
+
+export interface WrittenForSigning {
+  /** Paths of the files. */
+  readonly document: string;
+  readonly summary: string;
+  readonly namespace: SignatureNamespace;
 }
 
 /** @throws CofferError EXISTS - the folder holds one for that name; IO_ERROR */
@@ -41,6 +49,7 @@ export async function writeForSigning(context: Context, folder: string, errand: 
     throw new CofferError("IO_ERROR", `cannot write into ${basename(target)} (${systemCode(error)})`, { cause: error });
   }
   const shown = quoteArgument(join(folder, basename(file)));
+  ui.json(writtenJson(name, { document: file, summary, namespace }));
   ui.data(file);
   ui.data(summary);
   ui.say(`read the summary, then sign the ${document}'s exact bytes:`);

@@ -2,9 +2,13 @@
 /**
  * How Coffer speaks. stdout is data; stderr is for people; the last line on stderr is the next command to type.
  * Untrusted text is made printable before it reaches a terminal. Layer: cli.
+ *
+ * With --json stdout is one object: `json` says what it holds, `data` and `raw` are for people and print nothing, and a
+ * failure has the member `error`. It is printed when the command ends, so there is never a second one.
  */
 import { CofferError, ERRORS, EXIT } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
+import { errorJson, SCHEMA_VERSION } from "./format.ts";
 import type { Io } from "./io.ts";
 
 export class Ui {
@@ -12,28 +16,57 @@ export class Ui {
   readonly #colour: boolean;
   #progressShown = false;
   #next: string | undefined;
+  #json = false;
+  /** What `json` was told; undefined again once it is printed. */
+  #document: object | undefined;
+  #printed = false;
 
   constructor(io: Io) {
     this.#io = io;
     this.#colour = io.terminal && (io.env["NO_COLOR"] ?? "") === "" && io.env["TERM"] !== "dumb";
   }
 
-  /** One line of data. */
-  data(line: string): void {
-    this.#io.out(`${printable(line, 1_000_000)}\n`);
+  /** From here on stdout is for programs. */
+  speakJson(): void {
+    this.#json = true;
   }
 
-  /** Data that may hold any text: JSON escapes what could harm. */
-  json(value: unknown): void {
-    const text = JSON.stringify(value, undefined, 2).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (mark) =>
-      mark === "\n" ? mark : [...mark].map(escapeUnit).join(""),
-    );
-    this.#io.out(`${text}\n`);
+  /** True with --json: stdout is one object, and nothing is asked. */
+  get inJson(): boolean {
+    return this.#json;
+  }
+
+  /** Whether there is somebody to ask. */
+  get canAsk(): boolean {
+    return this.#io.terminal && !this.#json;
+  }
+
+  /** One line of data. */
+  data(line: string): void {
+    if (!this.#json) this.#io.out(`${printable(line, 1_000_000)}\n`);
+  }
+
+  /** With --json, the members of the one object; else nothing. */
+  json(members: object): void {
+    if (this.#json) this.#document = { schemaVersion: SCHEMA_VERSION, ...members };
+  }
+
+  /** As `json`, but at once and on one line: for a command that goes on. */
+  jsonLine(members: object): void {
+    if (!this.#json) return;
+    this.#printed = true;
+    this.#io.out(`${jsonText({ schemaVersion: SCHEMA_VERSION, ...members }, 0)}\n`);
+  }
+
+  #printDocument(): void {
+    if (this.#document === undefined || this.#printed) return;
+    this.#printed = true;
+    this.#io.out(`${jsonText(this.#document, 2)}\n`);
   }
 
   /** Bytes that are data as they are (a document, a path). */
   raw(text: string): void {
-    this.#io.out(text);
+    if (!this.#json) this.#io.out(text);
   }
 
   say(line: string): void {
@@ -58,6 +91,7 @@ export class Ui {
   }
 
   end(): void {
+    this.#printDocument();
     this.clearProgress();
     if (this.#next !== undefined) this.say(`next: ${this.#next}`);
   }
@@ -77,7 +111,7 @@ export class Ui {
   /** Asks until the answer is y or n. @throws CofferError CONFIRM_NEEDED without a terminal */
   async confirm(question: string, yes: boolean): Promise<void> {
     if (yes) return;
-    if (!this.#io.terminal) throw new CofferError("CONFIRM_NEEDED", "expected a yes to what is shown above");
+    if (!this.canAsk) throw new CofferError("CONFIRM_NEEDED", "expected a yes to what is shown above");
     const answer = (await this.#io.ask(`${question} [y/N] `, false)).trim().toLowerCase();
     if (answer !== "y" && answer !== "yes")
       throw new CofferError("CONFIRM_NEEDED", "the answer was no; nothing was done");
@@ -86,6 +120,8 @@ export class Ui {
   /** Prints an error with its code and hint. @returns the exit status */
   fail(error: unknown): number {
     this.clearProgress();
+    this.json({ ...this.#document, error: errorJson(error) });
+    this.#printDocument();
     if (!(error instanceof CofferError)) return this.bug(error);
     this.labelled("coffer: error:", 31, `${error.message} [${error.code}]`);
     for (const line of error.details) this.say(`coffer:   also: ${line}`);
@@ -101,6 +137,13 @@ export class Ui {
     this.say(`coffer: hint: ${ERRORS.INTERNAL.hint}`);
     return EXIT.internal;
   }
+}
+
+/** What may stand in a terminal is escaped, line ends of ours excepted. */
+function jsonText(value: object, indent: number): string {
+  return JSON.stringify(value, undefined, indent).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (mark) =>
+    mark === "\n" ? mark : [...mark].map(escapeUnit).join(""),
+  );
 }
 
 function escapeUnit(mark: string): string {

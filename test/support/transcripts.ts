@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -35,7 +35,7 @@ export function seededRandom(seed: string): (length: number) => Uint8Array {
   };
 }
 
-interface World {
+export interface World {
   readonly folder: string;
   nowS: number;
   readonly random: (length: number) => Uint8Array;
@@ -77,6 +77,8 @@ const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => 
     put(world, `${path}.sig`, new TextEncoder().encode(signature));
   },
   chmod: (world, [mode = "", path = ""]) => chmodSync(join(world.folder, path), Number.parseInt(mode, 8)),
+  copy: (world, [from = "", to = ""]) =>
+    cpSync(join(world.folder, from), join(world.folder, to), { recursive: true, preserveTimestamps: true }),
   rm: (world, [path = ""]) => rmSync(join(world.folder, path), { recursive: true }),
   later: (world, [days = "1"]) => {
     world.nowS += Number(days) * 86_400;
@@ -95,6 +97,34 @@ function words(line: string): string[] {
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
 }
 
+/** A fresh folder with an empty home; gone when `use` is done. */
+export async function inWorld(seed: string, use: (world: World) => Promise<void>): Promise<void> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "coffer-transcript-")));
+  try {
+    mkdirSync(join(folder, "home"));
+    await use({ folder, nowS: START_S, random: seededRandom(seed), answers: [] });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** One of TOOLS, or `coffer` with what it printed. */
+export async function runLine(world: World, line: string): Promise<Ran> {
+  const [tool = "", ...args] = words(line);
+  const [out, err]: [string[], string[]] = [[], []];
+  let exit = 0;
+  if (tool === "coffer") {
+    exit = await runCommand(world, args, { out: (text) => void out.push(text), err: (text) => void err.push(text) });
+  } else await (TOOLS[tool] ?? assert.fail(`no such tool: ${tool}`))(world, args);
+  return { exit, out: out.join(""), err: err.join("") };
+}
+
+export interface Ran {
+  readonly exit: number;
+  readonly out: string;
+  readonly err: string;
+}
+
 async function runCoffer(world: World, argv: readonly string[]): Promise<string> {
   let printed = "";
   const open = { out: true, err: true };
@@ -104,15 +134,23 @@ async function runCoffer(world: World, argv: readonly string[]): Promise<string>
       open[key] = part.endsWith("\n");
     }
   };
-  const io: Io = {
+  const exit = await runCommand(world, argv, {
     out: (text) => write(text, "", "out"),
     err: (text) => write(text, "! ", "err"),
+  });
+  const status = exit === 0 ? "" : `! exit ${exit}\n`;
+  return (printed + status).replaceAll("\r", "").replaceAll(world.folder, "$TMP");
+}
+
+async function runCommand(world: World, argv: readonly string[], { out, err }: Pick<Io, "out" | "err">) {
+  const io: Io = {
+    ...{ out, err },
     env: { NO_COLOR: "1" },
     cwd: world.folder,
     home: join(world.folder, "home"),
     terminal: world.answers.length > 0,
     ask: async (question) => {
-      write(`${question}\n`, "! ", "err");
+      err(`${question}\n`);
       return world.answers.shift() ?? "";
     },
     stopped: () => Promise.resolve("SIGTERM"),
@@ -125,8 +163,7 @@ async function runCoffer(world: World, argv: readonly string[]): Promise<string>
   };
   const exit = await run(argv, io);
   world.nowS += 1;
-  const status = exit === 0 ? "" : `! exit ${exit}\n`;
-  return (printed + status).replaceAll("\r", "").replaceAll(world.folder, "$TMP");
+  return exit;
 }
 
 /** Runs the transcript in a fresh folder and compares. */
@@ -134,10 +171,7 @@ export function transcript(path: string): void {
   const name = path.split("/").at(-1) ?? path;
   test(`transcript: ${name}`, async () => {
     const expected = readFileSync(path, "utf8");
-    const folder = realpathSync(mkdtempSync(join(tmpdir(), "coffer-transcript-")));
-    try {
-      const world: World = { folder, nowS: START_S, random: seededRandom(name), answers: [] };
-      mkdirSync(join(folder, "home"));
+    await inWorld(name, async (world) => {
       let actual = "";
       for (const line of expected.split("\n")) {
         if (line.startsWith("#") || line === "") actual += actual.endsWith("\n\n") && line === "" ? "" : `${line}\n`;
@@ -150,8 +184,6 @@ export function transcript(path: string): void {
       actual = `${actual.trimEnd()}\n`;
       if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(path, actual);
       else assert.equal(actual, expected);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+    });
   });
 }

@@ -12,7 +12,9 @@ import { pagesOf } from "../pages.ts";
 export function runCompletion({ ui }: Context, text: string): void {
   const shell = SHELLS.find((known) => known === text);
   if (shell === undefined) throw new CofferError("USAGE", `expected ${SHELLS.join(", ")}, found ${quote(text)}`);
-  ui.raw(completionScript(shell));
+  const script = completionScript(shell);
+  ui.json({ shell, script });
+  ui.raw(script);
 }
 
 export async function runComplete(context: Context, root: Command, words: readonly string[]): Promise<void> {

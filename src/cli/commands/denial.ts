@@ -16,6 +16,7 @@ import {
 import { forgetFallen, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
 import { counted, fileLines, sizeText, table } from "../format.ts";
+import { deletedJson, plannedDeleteJson, plannedRevokeJson, rejectedJson, revokedJson } from "../json-acts.ts";
 import { type PersonOptions, signerFor } from "../people.ts";
 import { readSignature, readSigned, writeForSigning } from "../signing.ts";
 
@@ -40,11 +41,13 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   const plan = await planRevoke(store, request);
   if (plan.already !== undefined) {
     await forgetFallen(store, plan);
+    ui.json(plannedRevokeJson(plan));
     ui.say(`${name.text} is revoked already (statement ${short(plan.already)}); nothing was done`);
     return;
   }
   showPlan(context, plan);
   if (options.dryRun === true) {
+    ui.json(plannedRevokeJson(plan));
     for (const fallen of plan.falls) ui.data(fallen.text);
     ui.next(`coffer revoke${storeFlag(context)} ${name.text} --reason TEXT`);
     return;
@@ -53,6 +56,7 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   await ui.confirm(`revoke ${name.text}, for ever?`, options.yes === true);
   const done = await revoke(store, request, signer, plan);
   showLate(context, store);
+  ui.json(revokedJson(done));
   if (done.entry === undefined) {
     ui.say(
       `signed by ${done.signed.join(", ")}: ${done.signed.length} of ${done.threshold} needed; nothing is revoked yet`,
@@ -100,7 +104,9 @@ export async function runDelete(context: Context, text: string, options: DeleteO
   const plan = await planDelete(store, request);
   if (plan.already !== undefined) {
     ui.say(`${name.text} is deleted already (statement ${short(plan.already)}); nothing was signed`);
-    if (options.dryRun !== true) tellRemoved(context, await removeBytes(store, plan));
+    const removed = options.dryRun === true ? undefined : await removeBytes(store, plan);
+    ui.json(plannedDeleteJson(plan, removed));
+    if (removed !== undefined) tellRemoved(context, removed);
     return;
   }
   if (!plan.revoked && options.revoke !== true) {
@@ -110,14 +116,15 @@ export async function runDelete(context: Context, text: string, options: DeleteO
   const revokePlan = revocation === undefined ? undefined : await planRevoke(store, revocation);
   if (revokePlan !== undefined) showPlan(context, revokePlan);
   showDeletion(context, plan);
-  if (options.dryRun === true) return;
+  if (options.dryRun === true) return ui.json(plannedDeleteJson(plan));
   const signer = await signerFor(context, store, options);
   const what = revokePlan === undefined ? "delete" : "revoke and delete";
   await ui.confirm(`${what} ${name.text}, and remove its bytes?`, options.yes === true);
-  if (revocation !== undefined) {
-    const revoked = await revoke(store, revocation, signer, revokePlan);
+  const revoked = revocation === undefined ? undefined : await revoke(store, revocation, signer, revokePlan);
+  if (revoked !== undefined) {
     showLate(context, store);
     if (revoked.entry === undefined) {
+      ui.json(deletedJson({ plan, revoked }));
       ui.say(
         `signed by ${revoked.signed.join(", ")}: ${revoked.signed.length} of ${revoked.threshold} needed; nothing is revoked yet`,
       );
@@ -128,6 +135,7 @@ export async function runDelete(context: Context, text: string, options: DeleteO
   }
   const done = await deleteName(store, request, signer, plan);
   showLate(context, store);
+  ui.json(deletedJson({ plan, revoked, deleted: done }));
   if (done.entry === undefined && done.already === undefined) {
     ui.say(
       `signed by ${done.signed.join(", ")}: ${done.signed.length} of ${done.threshold} needed; nothing is deleted yet`,
@@ -141,7 +149,9 @@ export async function runDelete(context: Context, text: string, options: DeleteO
     ui.say(
       `${name.text} is deleted by ${done.signed.join(", ")}: statement ${short(done.statement)}, log entry ${done.entry}`,
     );
-  tellRemoved(context, await removeBytes(store, done));
+  const removed = await removeBytes(store, done);
+  ui.json(deletedJson({ plan, revoked, deleted: done, removed }));
+  tellRemoved(context, removed);
   ui.next(`coffer log${storeFlag(context)} ${name.text}`);
 }
 
@@ -192,7 +202,9 @@ export async function runReject(context: Context, text: string, options: RejectO
   const signer = await signerFor(context, store, options);
   for (const line of effectLines(plan, await refuserOf(store, name, signer.publicKey))) ui.say(line);
   await ui.confirm(`refuse this for ${name.text}, for ever?`, options.yes === true);
-  tellRejected(context, await reject(store, plan, reason, signer));
+  const done = await reject(store, plan, reason, signer);
+  ui.json(rejectedJson(name, [done]));
+  tellRejected(context, done);
   showLate(context, store);
 }
 
@@ -250,9 +262,13 @@ async function takeRefusals(
     throw new CofferError("USAGE", "reject: --in takes reason and statement from the refusal that was signed");
   }
   const store = await open(context);
+  const rejected: Rejected[] = [];
   for (const file of files) {
     const document = readSigned(context, file, "a refusal");
-    tellRejected(context, await rejectWith(store, name, document, readSignature(context, file)));
+    const done = await rejectWith(store, name, document, readSignature(context, file));
+    rejected.push(done);
+    tellRejected(context, done);
   }
+  context.ui.json(rejectedJson(name, rejected));
   showLate(context, store);
 }

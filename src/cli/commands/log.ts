@@ -6,14 +6,14 @@ import { type Name, parseName } from "../../base/names.ts";
 import { type Event, history, type LogRecord } from "../../repo/history.ts";
 import { parseCount } from "../at.ts";
 import { type Context, open, storeFlag } from "../context.ts";
-import { counted, SCHEMA_VERSION, storeJson, table } from "../format.ts";
+import { counted, storeJson, table } from "../format.ts";
+import { recordJson } from "../json-reading.ts";
 
 export interface LogOptions {
   readonly limit?: string;
   readonly at?: string;
   readonly entry?: string;
   readonly verify?: boolean;
-  readonly json?: boolean;
 }
 
 const LIMIT = 20;
@@ -23,7 +23,7 @@ export async function runLog(context: Context, text: string | undefined, options
   if (options.verify === true) {
     const others = [text, options.limit, options.at, options.entry].some((given) => given !== undefined);
     if (others) throw new CofferError("USAGE", "log: --verify checks the whole log and takes no other choice");
-    return verifyLog(context, options.json === true);
+    return verifyLog(context);
   }
   if (one && [text, options.limit, options.at].some((given) => given !== undefined)) {
     throw new CofferError("USAGE", "log: --entry shows one entry and takes no name, --limit or --at");
@@ -31,7 +31,7 @@ export async function runLog(context: Context, text: string | undefined, options
   const name = text === undefined ? undefined : parseName(text);
   const from = parseCount(options.entry ?? options.at, one ? "--entry" : "--at");
   const limit = one ? 1 : (parseCount(options.limit, "--limit") ?? LIMIT);
-  return showLog(context, name, from, limit, options.json === true, one);
+  return showLog(context, name, from, limit, one);
 }
 
 async function showLog(
@@ -39,7 +39,6 @@ async function showLog(
   name: Name | undefined,
   from: number | undefined,
   limit: number,
-  json: boolean,
   one: boolean,
 ): Promise<void> {
   const { ui } = context;
@@ -52,15 +51,9 @@ async function showLog(
     if (records.length === limit) break;
     records.push(record);
   }
-  if (json) {
-    const store_ = storeJson(store, await store.head());
-    ui.json({
-      schemaVersion: SCHEMA_VERSION,
-      store: store_,
-      entries: records.map((record) => recordJson(record, one)),
-      more,
-    });
-    return;
+  if (ui.inJson) {
+    const entries = records.map((record) => recordJson(record, one));
+    return ui.json({ store: storeJson(store, await store.head()), entries, more });
   }
   if (records.length === 0 && name !== undefined)
     throw new CofferError("NAME_NOT_FOUND", `no entry moved ${name.text}`);
@@ -120,12 +113,8 @@ function sayMoves({ ui }: Context, { id, moves }: LogRecord): void {
   }
 }
 
-function recordJson({ moves, ...record }: LogRecord, one: boolean) {
-  return one ? { ...record, moves } : { ...record, moves: moves.length };
-}
-
 /** Every entry from the first to the newest: its signature, its number, and that it names the one before. */
-async function verifyLog(context: Context, json: boolean): Promise<void> {
+async function verifyLog(context: Context): Promise<void> {
   const { ui } = context;
   const store = await open(context);
   let last: { readonly number: number; readonly id: string } = { number: 0, id: "" };
@@ -133,8 +122,8 @@ async function verifyLog(context: Context, json: boolean): Promise<void> {
     last = { number: facts.number, id };
     if (facts.number % 1000 === 0) ui.progress(`verified ${facts.number} entries`);
   }
-  if (json) ui.json({ schemaVersion: SCHEMA_VERSION, store: storeJson(store, last), verified: last.number });
-  else ui.data(`${last.number}  ${last.id}`);
+  ui.json({ store: storeJson(store, last), verified: last.number });
+  ui.data(`${last.number}  ${last.id}`);
   const entries = last.number === 1 ? "1 entry" : `${last.number} entries`;
   ui.say(`verified ${entries}: each signed by the store key, each following the one before`);
 }

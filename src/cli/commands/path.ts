@@ -5,6 +5,7 @@ import { parseName } from "../../base/names.ts";
 import { checkout, pathOf } from "../../repo/materialise.ts";
 import { type Context, open } from "../context.ts";
 import { counted } from "../format.ts";
+import { checkedOutJson, pathJson } from "../json-reading.ts";
 
 export async function runPath(
   context: Context,
@@ -20,6 +21,7 @@ export async function runPath(
   if (found.unkept !== undefined) {
     ui.warn(`no receipt was kept, so the next call reads all again: ${found.unkept.message}`);
   }
+  ui.json(pathJson(found));
   ui.raw(`${found.path}\n`);
 }
 
@@ -27,6 +29,7 @@ export async function runCheckout(context: Context, text: string, folder: string
   const { io, ui } = context;
   const store = await open(context);
   const done = await checkout(store, parseName(text), resolvePath(io.cwd, folder));
+  ui.json(checkedOutJson(done));
   ui.raw(`${done.folder}\n`);
   ui.say(`${done.verdict.name}: ${counted(done.manifest.value.files.length, "file")}, each verified as it was written`);
 }

@@ -18,6 +18,7 @@ import { findSources } from "../../repo/sources.ts";
 import type { Store } from "../../repo/store.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
 import { candidateLines, counted, sizeText } from "../format.ts";
+import { addedJson, approvedJson, promotedJson, proposedJson } from "../json-acts.ts";
 import { type PersonOptions, signerFor } from "../people.ts";
 import { type Errand, readSignature, writeForSigning } from "../signing.ts";
 
@@ -54,6 +55,7 @@ export async function runAdd(context: Context, patterns: readonly string[], opti
   for (const { level, path, text, code } of added.findings) if (level !== "info") ui.warn(`${path}: ${text} (${code})`);
   ui.data(added.manifest);
   const blocked = added.state === "quarantined" ? await whyNotProposable(store, name, added.manifest) : undefined;
+  ui.json(addedJson(added, leftOut, blocked));
   const total = added.files.reduce((sum, file) => sum + file.size, 0);
   const again = added.moved ? "" : ", as before";
   ui.say(
@@ -115,6 +117,7 @@ export async function runPropose(context: Context, text: string, options: Propos
   const candidate = await propose(store, request);
   showLate(context, store);
   for (const line of candidateLines(candidate)) ui.say(line);
+  ui.json(proposedJson(candidate));
   ui.data(candidate.statement.id);
   const waits = candidate.verdict.reasons.map((reason) => reason.text).join("; ");
   ui.say(`${request.name.text} is proposed${waits === "" ? "" : `: ${waits}`}`);
@@ -142,16 +145,24 @@ export async function runApprove(context: Context, text: string, options: Approv
   const store = await open(context);
   const candidate = await needCandidate(store, name);
   if (options.out !== undefined) return writeForSigning(context, options.out, approvalErrand(candidate));
+  const approvedBy: string[] = [];
   if (options.in !== undefined) {
-    for (const file of options.in)
-      ui.say(`added the approval of ${await approveWith(store, name, readSignature(context, file))}`);
+    for (const file of options.in) {
+      const who = await approveWith(store, name, readSignature(context, file));
+      approvedBy.push(who);
+      ui.say(`added the approval of ${who}`);
+    }
   } else {
     for (const line of candidateLines(candidate)) ui.say(line);
     const signer = await signerFor(context, store, options);
     await ui.confirm(`sign this for ${name.text}?`, options.yes === true);
-    ui.say(`approved by ${await approve(store, name, candidate.statement.id, signer)}`);
+    const who = await approve(store, name, candidate.statement.id, signer);
+    approvedBy.push(who);
+    ui.say(`approved by ${who}`);
   }
-  const { verdict } = await needCandidate(store, name);
+  const now = await needCandidate(store, name);
+  ui.json(approvedJson(approvedBy, now));
+  const { verdict } = now;
   if (verdict.trusted) {
     ui.next(`coffer promote${storeFlag(context)} ${name.text}`);
     return;
@@ -163,8 +174,9 @@ export async function runApprove(context: Context, text: string, options: Approv
 export async function runPromote(context: Context, texts: readonly string[], options: ProposeOptions): Promise<void> {
   const { ui } = context;
   const store = await open(context);
-  const done = await promoteThem(context, store, texts, options);
+  const { done, waiting } = await promoteThem(context, store, texts, options);
   showLate(context, store);
+  ui.json(promotedJson(done, waiting));
   for (const { name, statement, manifest, verdict, entry } of done) {
     ui.data(name.text);
     const by = `published by ${verdict.publisher}, approved by ${verdict.approvers.join(", ")}`;
@@ -176,20 +188,28 @@ export async function runPromote(context: Context, texts: readonly string[], opt
   if (first !== undefined) ui.next(`coffer resolve${storeFlag(context)} ${first.name.text}`);
 }
 
+/** What was promoted, and candidates that were looked at but are not ready. */
+interface PromotedNow {
+  readonly done: readonly Promoted[];
+  readonly waiting: Parameters<typeof promotedJson>[1];
+}
+
 async function promoteThem(
   context: Context,
   store: Store,
   texts: readonly string[],
   options: ProposeOptions,
-): Promise<Promoted[]> {
+): Promise<PromotedNow> {
   if (texts.length === 0) return promoteReady(context, store);
   const names = texts.map((text) => targetName(parseName(text), options.to));
   const [text, ...others] = texts;
   const [name] = names;
   if (text !== undefined && name !== undefined && others.length === 0 && (await onePersonSuffices(store, name))) {
-    if (await needsAll(store, name)) return promoteAlone(store, await proposeRequest(context, store, text, options));
+    if (await needsAll(store, name)) {
+      return { done: await promoteAlone(store, await proposeRequest(context, store, text, options)), waiting: [] };
+    }
   }
-  return promote(store, names);
+  return { done: await promote(store, names), waiting: [] };
 }
 
 /** True if nobody has proposed the name yet, so that one person does it all. */
@@ -202,10 +222,13 @@ async function needsAll(store: Store, name: Name): Promise<boolean> {
   }
 }
 
-async function promoteReady(context: Context, store: Store): Promise<Promoted[]> {
+async function promoteReady(context: Context, store: Store): Promise<PromotedNow> {
   const { ready, waiting } = await openCandidates(store);
   for (const error of waiting.values()) context.ui.say(`not ready: ${error.message} [${error.code}]`);
-  if (ready.length > 0) return promote(store, ready);
+  if (ready.length > 0) {
+    const later = [...waiting].map(([name, { code, message }]) => [name, { code, text: message }] as const);
+    return { done: await promote(store, ready), waiting: later };
+  }
   const [error] = waiting.values();
   if (error === undefined) throw new CofferError("NOT_PROPOSED", "nothing is proposed");
   throw new CofferError(error.code, `none of ${counted(waiting.size, "candidate")} is ready`);

@@ -11,14 +11,11 @@ import type { Store } from "../../repo/store.ts";
 import { findStored, holdersOf } from "../../repo/stored.ts";
 import { asOfJson, pastView, sayAsOf } from "../at.ts";
 import { type Context, open, quoteArgument, storeFlag } from "../context.ts";
-import { candidateLines, counted, listedJson, SCHEMA_VERSION, sizeText, storeJson, table } from "../format.ts";
-import { sayVerdict, verdictMember } from "./resolve.ts";
+import { candidateLines, counted, listedJson, sizeText, storeJson, table } from "../format.ts";
+import { shownJson, storedJson } from "../json-reading.ts";
+import { sayVerdict } from "./resolve.ts";
 
-interface JsonOption {
-  readonly json?: boolean;
-}
-
-interface PastOption extends JsonOption {
+interface PastOption {
   readonly at?: string;
 }
 
@@ -40,9 +37,8 @@ export async function runList(context: Context, pattern: string | undefined, opt
   const { names, next } = page;
   for (const note of page.notes) ui.warn(note);
   sayAsOf(context, view);
-  if (options.json === true) {
+  if (ui.inJson) {
     ui.json({
-      schemaVersion: SCHEMA_VERSION,
       store: storeJson(store, view === undefined ? page.head : await store.head()),
       ...asOfJson(view),
       names: names.map(listedJson),
@@ -85,58 +81,32 @@ export async function runShow(context: Context, text: string, options: PastOptio
   const store = await open(context);
   if (/^[0-9a-f]{12,64}$/.test(text)) {
     if (options.at !== undefined) throw new CofferError("USAGE", "show: --at goes with a name; bytes never change");
-    return showDigest(context, store, text, options.json === true);
+    return showDigest(context, store, text);
   }
   const view = await pastView(store, options.at);
   const shown = await show(store, parseName(text), view);
   sayAsOf(context, view);
-  if (options.json === true) ui.json(shownJson(shown, view));
+  if (ui.inJson) ui.json(shownJson(shown, view));
   else sayShown(context, shown, view);
 }
 
 /** A document or blob, and the names that hold it. */
-async function showDigest(context: Context, store: Store, prefix: string, json: boolean): Promise<void> {
+async function showDigest(context: Context, store: Store, prefix: string): Promise<void> {
   const { ui } = context;
-  const { id, kind, sizeBytes, document } = await findStored(store, prefix);
+  const found = await findStored(store, prefix);
+  const { id, kind, sizeBytes, document } = found;
   const holders = kind === "object" ? [] : await holdersOf(store, kind, id);
-  const held = holders.map(({ name, families, path }) => ({ name: name.text, refs: families, path }));
-  if (json) {
-    ui.json({ schemaVersion: SCHEMA_VERSION, id, kind, size: sizeBytes, heldBy: held });
-    return;
-  }
+  if (ui.inJson) return ui.json(storedJson(found, holders));
   ui.say(`${kind} ${id}, ${sizeText(sizeBytes)}`);
   if (document?.[0] === OPENING_BRACE) ui.raw(new TextDecoder().decode(document));
   else if (document !== undefined) ui.data(Buffer.from(document).toString("hex"));
   if (kind === "object") return;
-  const rows = held.map(({ name, refs, path }) => ["  held by", name, refs.join(", "), path ?? ""]);
+  const rows = holders.map(({ name, families, path }) => ["  held by", name.text, families.join(", "), path ?? ""]);
   const tell = (line: string): void => (document === undefined ? ui.data(line.trimStart()) : ui.say(line));
   for (const line of table(rows)) tell(line);
   if (rows.length === 0) ui.say("  no name holds it");
 }
 const OPENING_BRACE = 0x7b;
-
-function shownJson({ name, state, verdict, refs, manifest, evidence, candidate }: Shown, view: HeadView | undefined) {
-  return {
-    schemaVersion: SCHEMA_VERSION,
-    name: name.text,
-    state,
-    ...verdictMember(verdict, view),
-    refs,
-    ...(manifest === undefined ? {} : { manifest: { id: manifest.id, ...manifest.value } }),
-    evidence: evidence.map(({ id, value }) => ({ id, ...value })),
-    ...(candidate === undefined
-      ? {}
-      : {
-          candidate: {
-            statement: candidate.statement.id,
-            manifest: candidate.manifest.id,
-            void: candidate.void,
-            ready: candidate.verdict.trusted && !candidate.void,
-            reasons: candidate.verdict.reasons,
-          },
-        }),
-  };
-}
 
 function sayShown(context: Context, shown: Shown, view: HeadView | undefined): void {
   const { ui } = context;
@@ -162,12 +132,11 @@ function sayShown(context: Context, shown: Shown, view: HeadView | undefined): v
 }
 
 /** @returns the exit status: 0, 5 for damage, 3 for a trusted ref whose name is not trusted now */
-export async function runFsck(context: Context, options: JsonOption): Promise<number> {
+export async function runFsck(context: Context): Promise<number> {
   const { ui } = context;
   const store = await open(context);
   const report = await fsck(store, (step) => ui.progress(`checking ${step}`));
-  if (options.json === true)
-    ui.json({ schemaVersion: SCHEMA_VERSION, store: storeJson(store, await store.head()), ...report });
+  if (ui.inJson) ui.json({ store: storeJson(store, await store.head()), ...report });
   else {
     for (const { code, where, text } of report.problems) ui.data(`${code}  ${where}  ${text}`);
     for (const view of report.repaired)

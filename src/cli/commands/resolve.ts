@@ -3,11 +3,10 @@
 import { EXIT } from "../../base/errors.ts";
 import { parseName } from "../../base/names.ts";
 import { answer } from "../../repo/resolve.ts";
-import type { HeadView } from "../../repo/serving.ts";
 import type { Verdict } from "../../repo/verdict.ts";
-import { asOfJson, pastView, sayAsOf } from "../at.ts";
+import { pastView, sayAsOf } from "../at.ts";
 import { type Context, open, storeFlag } from "../context.ts";
-import { SCHEMA_VERSION, verdictJson } from "../format.ts";
+import { resolvedJson } from "../json-reading.ts";
 
 /** What is established and what is not, for people. @param past - the verdict is about an earlier time */
 export function sayVerdict({ ui }: Context, verdict: Verdict, past = false): void {
@@ -20,8 +19,7 @@ export function sayVerdict({ ui }: Context, verdict: Verdict, past = false): voi
   if (verdict.validUntil !== undefined) ui.say(`  this answer can change by time alone at ${verdict.validUntil}`);
 }
 
-export interface ResolveOptions {
-  readonly json?: boolean;
+interface ResolveOptions {
   readonly at?: string;
 }
 
@@ -32,13 +30,10 @@ export async function runResolve(context: Context, text: string, options: Resolv
   const view = await pastView(store, options.at);
   const { verdict, manifest, refusal } = await answer(store, parseName(text), view);
   sayAsOf(context, view);
-  if (options.json === true) {
-    const found = manifest === undefined ? {} : { manifest: { id: manifest.id, files: manifest.value.files } };
-    ui.json({ schemaVersion: SCHEMA_VERSION, ...verdictMember(verdict, view), ...found });
-  }
+  ui.json(resolvedJson(verdict, manifest, view));
   if (manifest === undefined) throw refusal;
   const exit = view === undefined ? EXIT.ok : EXIT.past;
-  if (options.json === true) return exit;
+  if (ui.inJson) return exit;
   // The form that `sha256sum --check` reads.
   for (const file of manifest.value.files) ui.data(`${file.sha256}  ${file.path}`);
   sayVerdict(context, verdict, view !== undefined);
@@ -47,11 +42,4 @@ export async function runResolve(context: Context, text: string, options: Resolv
   const use = `${onePath ? "path" : "checkout"}${storeFlag(context)} ${verdict.name}${onePath ? "" : " FOLDER"}`;
   ui.next(`coffer ${view === undefined ? use : `resolve${storeFlag(context)} ${verdict.name}`}`);
   return exit;
-}
-
-/** An answer about the past has other members: no script takes it for one about now. */
-export function verdictMember(verdict: Verdict, view: HeadView | undefined) {
-  if (view === undefined) return { verdict: verdictJson(verdict) };
-  const { trusted, ...past } = verdictJson(verdict);
-  return { ...asOfJson(view), past: { wasTrusted: trusted, ...past } };
 }

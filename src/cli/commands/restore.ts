@@ -4,6 +4,7 @@
 import { CofferError } from "../../base/errors.ts";
 import { adoptRestore } from "../../repo/adopt-restore.ts";
 import { type Context, findStore, locate, storeFlag } from "../context.ts";
+import { adoptedJson } from "../json-setup.ts";
 
 export interface AdoptRestoreOptions {
   readonly head?: string;
@@ -24,6 +25,7 @@ export async function runAdoptRestore(context: Context, options: AdoptRestoreOpt
     ...(options.head === undefined ? {} : { head: options.head.toLowerCase() }),
   };
   const done = await adoptRestore(location, confirmation, io.ports);
+  ui.json(adoptedJson(done));
   ui.data(done.newStoreId);
   ui.say(`the store goes on from entry ${done.restored.number} in a new log, under a new store id`);
   ui.say(`the log that was there is kept in ${done.former}`);

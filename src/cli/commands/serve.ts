@@ -32,7 +32,9 @@ export async function runServe(context: Context, options: ServeOptions): Promise
   }
   const server = createServer(store, { receipts, onFault: (error) => ui.warn(faultText(error)) });
   const { port } = await server.listen(Number(options.port));
-  ui.data(`http://127.0.0.1:${port}`);
+  const url = `http://127.0.0.1:${port}`;
+  ui.jsonLine({ url, port });
+  ui.data(url);
   ui.say(`serving what is trusted in the store, read-only; stop it with Ctrl-C`);
   const signal = await io.stopped();
   ui.say(`${signal}: finishing what runs, for ${graceS} s at most`);

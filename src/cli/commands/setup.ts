@@ -12,7 +12,8 @@ import { init } from "../../repo/init.ts";
 import { policyFromFile, policyWarnings, principalName, type TeamMember, teamPolicy } from "../../repo/policy-draft.ts";
 import { makeFolders, system } from "../../repo/system.ts";
 import { type Context, keysFolder, locate, open, quoteArgument } from "../context.ts";
-import { SCHEMA_VERSION, table } from "../format.ts";
+import { table } from "../format.ts";
+import { initialisedJson, keyJson, keysJson, newKeyJson } from "../json-setup.ts";
 import { listKeys, passphrase, publicHalf } from "../people.ts";
 import { readSmallFile } from "../small-file.ts";
 
@@ -38,14 +39,17 @@ export async function runInit(context: Context, folder: string, options: InitOpt
     );
   }
   const done = await init({ ...location, shared: options.shared === true }, policy, io.ports);
+  const storeKey = join(done.secrets, "store_key");
+  const warnings = policyWarnings(policy.value);
+  ui.json(initialisedJson(done, root, storeKey, warnings));
   ui.say(`made the store ${folder}`);
   ui.say(`store id   ${done.storeId}`);
   ui.say(`policy     1:${policy.id}`);
-  ui.say(`store key  ${join(done.secrets, "store_key")} (back it up; without it the store is read-only)`);
+  ui.say(`store key  ${storeKey} (back it up; without it the store is read-only)`);
   for (const [name, keys] of policy.value.principals) {
     ui.say(`${name.padEnd(10)} ${keys.map((key) => fingerprint(key)).join(", ")}`);
   }
-  for (const warning of policyWarnings(policy.value)) ui.warn(warning);
+  for (const warning of warnings) ui.warn(warning);
   const where = relative(io.cwd, root) === "" ? "" : ` --store ${quoteArgument(folder)}`;
   ui.next(`coffer add${where} FILES… --name NAMESPACE/MODEL@VERSION`);
 }
@@ -115,6 +119,7 @@ export async function runKeyNew(context: Context, name: string, options: KeyNewO
   await system("make the folder for the key", () => makeFolders(dirname(path), 0o700));
   writeNew(path, 0o600, encodePrivateKey(key, io.ports.random, secret));
   writeNew(`${path}.pub`, 0o644, `${key.publicKey.text} ${name}\n`);
+  ui.json(newKeyJson(name, `${path}.pub`, key.publicKey, secret !== undefined));
   ui.data(`${path}.pub`);
   ui.say(`made a key for ${name}: ${fingerprint(key.publicKey)}`);
   if (secret === undefined) ui.warn("the private key has no passphrase: whoever reads the file can sign");
@@ -153,11 +158,10 @@ function writeNew(path: string, mode: number, text: string): void {
 
 export async function runKeyList(context: Context): Promise<void> {
   const folder = keysFolder(context);
-  const names = listKeys(context).filter((name) => name.endsWith(".pub"));
-  const rows = names.map((name) => {
-    const key = publicHalf(join(folder, name));
-    return [name.slice(0, -4), fingerprint(key), key.keyId];
-  });
+  const files = listKeys(context).filter((name) => name.endsWith(".pub"));
+  const keys = files.map((file) => [file.slice(0, -4), publicHalf(join(folder, file))] as const);
+  context.ui.json(keysJson(keys));
+  const rows = keys.map(([name, key]) => [name, fingerprint(key), key.keyId]);
   for (const line of table(rows)) context.ui.data(line);
   if (rows.length === 0) context.ui.next("coffer key new NAME");
 }
@@ -166,6 +170,7 @@ export async function runKeyShow(context: Context, name: string): Promise<void> 
   const own = join(keysFolder(context), name);
   const path = /^[a-z0-9][a-z0-9._-]*$/.test(name) && existsSync(`${own}.pub`) ? own : resolve(context.io.cwd, name);
   const key = publicHalf(path);
+  context.ui.json(keyJson(key));
   for (const line of table([
     ["key", key.text],
     ["fingerprint", fingerprint(key)],
@@ -174,16 +179,15 @@ export async function runKeyShow(context: Context, name: string): Promise<void> 
     context.ui.data(line);
 }
 
-export async function runPolicyShow(context: Context, options: { readonly json?: boolean }): Promise<void> {
+export async function runPolicyShow(context: Context): Promise<void> {
   const { ui } = context;
   const store = await open(context);
   const policies = await readPolicies(store, await store.head());
   const policy = newestPolicy(policies);
   const id = policies.at(-1)?.id ?? store.pin;
-  if (options.json === true) {
+  if (ui.inJson) {
     const bytes = await store.objects.read(id);
-    ui.json({ schemaVersion: SCHEMA_VERSION, id, policy: JSON.parse(new TextDecoder().decode(bytes)) });
-    return;
+    return ui.json({ id, policy: JSON.parse(new TextDecoder().decode(bytes)) });
   }
   ui.data(`policy ${policy.number}  ${id}`);
   ui.data(`to change it: ${policy.rootRole.threshold} of ${policy.rootRole.principals.join(", ")}`);

@@ -7,7 +7,8 @@ import { type Diagnosis, examineStore } from "../../repo/doctor.ts";
 import { du } from "../../repo/du.ts";
 import { type GcReport, gc, type Tally } from "../../repo/gc.ts";
 import { type Context, findStore, locate, open, storeFlag } from "../context.ts";
-import { counted, SCHEMA_VERSION, sizeText, storeJson, table } from "../format.ts";
+import { counted, sizeText, storeJson, table } from "../format.ts";
+import { collectedJson, diagnosedJson } from "../json-reading.ts";
 import { examineMachine, realProbe } from "../machine-checks.ts";
 
 export interface GcOptions {
@@ -32,6 +33,7 @@ export async function runGc(context: Context, options: GcOptions): Promise<void>
   const store = await open(context);
   const dryRun = options.dryRun === true;
   const report = await gc(store, { olderThanS, dryRun, onStep: (step) => ui.progress(`looking at ${step}`) });
+  ui.json(collectedJson(report, dryRun));
   for (const line of gcLines(report, dryRun)) ui.data(line);
   if (report.foreign > 0) {
     ui.warn(`${counted(report.foreign, "file")} of another account stayed: run \`coffer gc\` as that account too`);
@@ -56,19 +58,12 @@ function gcLines({ moved, removed, waiting, young, restored }: GcReport, dryRun:
   return lines.length > 0 ? lines : ["nothing to do: everything is reached"];
 }
 
-export async function runDu(
-  context: Context,
-  names: readonly string[],
-  options: { readonly json?: boolean },
-): Promise<void> {
+export async function runDu(context: Context, names: readonly string[]): Promise<void> {
   const { ui } = context;
   const wanted = names.map((name) => parseName(name));
   const store = await open(context);
   const usage = await du(store, wanted);
-  if (options.json === true) {
-    ui.json({ schemaVersion: SCHEMA_VERSION, store: storeJson(store, await store.head()), ...usage });
-    return;
-  }
+  if (ui.inJson) return ui.json({ store: storeJson(store, await store.head()), ...usage });
   const rows = usage.names.map(({ name, files, bytes, ownBytes }) => [
     sizeText(bytes),
     `${sizeText(ownBytes)} own`,
@@ -104,7 +99,9 @@ export async function runDoctor(context: Context): Promise<number> {
   }
   const codes = found.flatMap(({ level, code }) => (level === "fail" ? [code ?? ("INTERNAL" as const)] : []));
   const [first] = codes;
-  return first === undefined ? EXIT.ok : ERRORS[first].exit;
+  const exit = first === undefined ? EXIT.ok : ERRORS[first].exit;
+  ui.json(diagnosedJson(found, root !== undefined, exit));
+  return exit;
 }
 
 /** undefined: there is none, and none was asked for. */
