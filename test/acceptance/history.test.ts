@@ -135,3 +135,21 @@ test("O3 an answer carries all that a consumer needs to check it", async (t) => 
   assert.match(verdict.statement, /^[0-9a-f]{64}$/);
   assert.deepEqual([verdict.publisher, verdict.approvers, verdict.policy.number], ["alice", ["alice"], 1]);
 });
+
+test("O4 what another trusted name holds stays when a name with it is deleted", async (t) => {
+  const scene = await new Scene(t).init();
+  const license = scene.put("LICENSE", "SPDX-License-Identifier: Apache-2.0\n");
+  for (const [seed, name] of ["acme/one", "acme/two"].entries()) {
+    await scene.must("add", scene.put("model.gguf", model(seed + 1)), license, "--name", name);
+    await scene.must("promote", name);
+  }
+  await scene.revoke("acme/one");
+  await scene.must("delete", "acme/one", "--yes");
+  for (let days = 0; days < 3; days += 1) {
+    scene.nowS += 2 * 86_400;
+    await scene.must("gc", "--older-than", "0");
+  }
+  assert.equal(scene.files("my.coffer/blobs").length, 2);
+  assert.equal(readFileSync(await scene.must("path", "acme/two", "LICENSE"), "utf8"), scene.read("LICENSE"));
+  assert.deepEqual(new Uint8Array(readFileSync(await scene.must("path", "acme/two", "model.gguf"))), model(2));
+});

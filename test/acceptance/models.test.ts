@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** docs/acceptance.md, the S rows: what becomes of a model, by command line and HTTP. */
 import assert from "node:assert/strict";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { makePickle } from "../../scripts/fixtures/tiny-pickle.mjs";
 import { model, Scene } from "../support/scene.ts";
@@ -262,4 +262,73 @@ test("S35 what this machine does know is told under its id", async (t) => {
   const ids = verdict.established.map(({ id }: { id: string }) => id);
   for (const id of ["binding", "signatures", "policy", "evidence", "time", "revocations", "memory"])
     assert.ok(ids.includes(id), id);
+});
+
+/** As far as a name goes. */
+async function deleted(t: { after(act: () => unknown): void }): Promise<Scene> {
+  const scene = await new Scene(t).init();
+  await scene.trust("acme/tiny");
+  await scene.revoke("acme/tiny");
+  await scene.must("delete", "acme/tiny", "--reason", "by law", "--yes");
+  return scene;
+}
+
+test("S18 a deleted name stays denied, whatever is revoked after that", async (t) => {
+  const scene = await deleted(t);
+  await scene.coffer("revoke", "acme/tiny", "--yes");
+  assert.deepEqual(await scene.states(), { "acme/tiny@main": "deleted" });
+  await scene.refused("DELETED", "resolve", "acme/tiny");
+});
+
+test("S19 delete keeps the record, and the bytes go", async (t) => {
+  const scene = await deleted(t);
+  assert.deepEqual(await scene.states(), { "acme/tiny@main": "deleted" });
+  assert.match((await scene.refused("DELETED", "path", "acme/tiny")).err, /by law/);
+  for (let days = 0; days < 3; days += 1) {
+    scene.nowS += 2 * 86_400;
+    await scene.must("gc", "--older-than", "0");
+  }
+  assert.deepEqual(scene.files("my.coffer/blobs"), []);
+  assert.match(await scene.must("log"), /acme\/tiny@main/);
+});
+
+test("S20 delete twice moves nothing", async (t) => {
+  const scene = await deleted(t);
+  const number = await scene.head();
+  await scene.coffer("delete", "acme/tiny", "--yes");
+  assert.equal(await scene.head(), number);
+});
+
+test("S21 a name that nobody knows cannot be deleted", async (t) => {
+  const scene = await new Scene(t).init();
+  await scene.refused("NAME_NOT_FOUND", "delete", "acme/nothing", "--yes");
+});
+
+test("S24 from add to delete: each step asks for the one before", async (t) => {
+  const scene = await new Scene(t).init();
+  const { get } = await scene.serve();
+  const is = async (state: string, status: number): Promise<void> => {
+    assert.deepEqual(await scene.states(), { "acme/tiny@main": state });
+    assert.equal((await get(`/v1/resolve/${FILE}`)).status, status, state);
+  };
+  await scene.refused("NOT_QUARANTINED", "promote", "acme/tiny");
+  await scene.add("acme/tiny");
+  await is("quarantined", 404);
+  await scene.must("propose", "acme/tiny");
+  await is("proposed", 404);
+  await scene.must("approve", "acme/tiny", "--yes");
+  await scene.must("promote", "acme/tiny");
+  await is("trusted", 200);
+  assert.notEqual((await scene.coffer("delete", "acme/tiny", "--yes")).status, 0);
+  await is("trusted", 200);
+  await scene.revoke("acme/tiny");
+  await is("revoked", 410);
+  await scene.must("delete", "acme/tiny", "--yes");
+  await is("deleted", 410);
+});
+
+test("S29 a check misses no bytes that were deleted", async (t) => {
+  const scene = await deleted(t);
+  for (const blob of scene.files("my.coffer/blobs")) rmSync(blob);
+  assert.deepEqual(JSON.parse(await scene.must("fsck", "--json")).problems, []);
 });

@@ -126,6 +126,19 @@ test("a denial needs every version of the chain to be under its root", () => {
   assert.equal(authorisedDenial([ours, theirs], denial), false);
 });
 
+test("for a denial under a version that is not known the newest alone answers", () => {
+  const p1 = baseWorld.policies["p1"] ?? assert.fail("p1");
+  const [rule, ...rules] = p1.rules;
+  const bobAlone = { ...rule, revokers: { principals: ["bob"], threshold: 1 } };
+  const policies = { p1, p2: { ...p1, number: 2, rules: [bobAlone, ...rules] } };
+  const signed = (who: string): boolean => {
+    const unknown = { ...revoked, policy: "p9", signedBy: [who] };
+    const input = build(worldOf({ set: { "/policies": policies, "/statements/s1": unknown } }));
+    return authorisedDenial(input.policies, input.chain[0] ?? assert.fail("a denial"));
+  };
+  assert.deepEqual([signed("rita-1"), signed("bob-1")], [false, true]);
+});
+
 test("a rule without approvers has a threshold that nobody meets", () => {
   const { policies, name } = build(worldOf({ remove: ["/policies/p1/rules/0/approvers"] }));
   const policy = policies[0]?.value ?? assert.fail("a policy");
@@ -139,6 +152,10 @@ describe("time", () => {
   const statement = chain[0]?.value ?? assert.fail("a head");
   const issuedS = timeSeconds(statement.issuedAt);
   const at = (nowS: number) => judgeTime(rule, statement, { nowS, laterS: nowS });
+
+  test("one that is ahead says by how much", () => {
+    assert.match(at(issuedS - 301).reasons[0]?.text ?? "", /, 301 s ahead of this machine's clock$/);
+  });
 
   test("nothing is older than it is: one from the future has no age", () => {
     assert.deepEqual([at(issuedS - 200).ageS, at(issuedS).ageS, at(issuedS + 5).ageS], [0, 0, 5]);
