@@ -11,7 +11,7 @@ import type { ManifestFile } from "../objects/documents/manifest.ts";
 import type { Files, OpenFile } from "../objects/files.ts";
 import { blobPath } from "../objects/layout.ts";
 import type { Vouch } from "../objects/shared-blob.ts";
-import { blobTopic, type ReceiptSet, type Receipts } from "./receipts.ts";
+import { blobTopic, type Receipt, type ReceiptSet, type Receipts, sameState } from "./receipts.ts";
 import { LeastRecent } from "./serving-cache.ts";
 
 /** Blobs whose receipts are kept in memory, and those that are not tried again for a while. */
@@ -40,10 +40,13 @@ export class ServingReceipts {
     if (file.size <= LIMITS.chunkBytes) return undefined;
     const set = this.sets.get(file.sha256) ?? (await this.receipts.read(blobTopic(file.sha256)));
     this.sets.set(file.sha256, set);
+    let held: Receipt | undefined;
     return async (open) => {
-      if ((await set.vouchesFor(open, file.sha256)) !== undefined) return true;
-      this.make(file.sha256);
-      return false;
+      // The mount of an open file stays as it is: it is looked at once, and the file's state each time.
+      if (held !== undefined && sameState(await open.stat(), held)) return true;
+      held = await set.vouchesFor(open, file.sha256);
+      if (held === undefined) this.make(file.sha256);
+      return held !== undefined;
     };
   }
 
