@@ -17,6 +17,7 @@ import { openRealFiles } from "../../src/objects/real-files.ts";
 import { add } from "../../src/repo/add.ts";
 import { openManifestFile } from "../../src/repo/blobs.ts";
 import { propose } from "../../src/repo/candidates.ts";
+import { deleteName, removeBytes } from "../../src/repo/delete.ts";
 import { readManifest } from "../../src/repo/dossier.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc, TRASH_S } from "../../src/repo/gc.ts";
@@ -99,9 +100,12 @@ async function writeOnce(store: Store, config: SoakConfig, turn: number): Promis
   count("promote");
   const { manifest } = await resolve(store, parseName(name));
   await readAll(store, manifest);
-  if (turn % 9 !== 0) return;
+  if (turn % 6 !== 0) return;
   await revoke(store, { name: parseName(name), also: [] }, signer);
   count("revoke");
+  const deleted = await deleteName(store, { name: parseName(name) }, signer);
+  count("deleted blobs", (await removeBytes(store, deleted)).blobs);
+  count("delete");
 }
 
 async function readOnce(store: Store, config: SoakConfig): Promise<void> {
@@ -131,7 +135,7 @@ async function readWritersNames(store: Store): Promise<void> {
       await readAll(store, manifest);
       count("resolve");
     } catch (error) {
-      if (!isCofferError(error, "REVOKED")) throw error;
+      if (!isCofferError(error, "REVOKED", "DELETED")) throw error;
       count("resolve: revoked");
     }
   }
