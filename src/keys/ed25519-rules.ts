@@ -50,5 +50,5 @@ export function keyWeakness(raw: Uint8Array): string | undefined {
 /** True when the S half (the last 32 bytes) of a 64-byte signature is below the group order (RFC 8032 5.1.7). */
 export function hasCanonicalS(signature: Uint8Array): boolean {
   // Nearly every S is below 2^252, and so below L.
-  return (signature[63] ?? 0) < 0x10 || littleEndian(signature.subarray(32)) < L;
+  return Number(signature[63]) < 0x10 || littleEndian(signature.subarray(32)) < L;
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parsePublicKey } from "../../src/keys/public-key.ts";
+import { parsePublicKey, publicKeyFromRaw } from "../../src/keys/public-key.ts";
 import { nodeSigner } from "../../src/keys/signer.ts";
 import {
   armorSshsig,
@@ -147,4 +147,21 @@ test("sshsig: a fault in a caller is not an answer", () => {
 test("sshsig: the namespaces are nine, each with our prefix", () => {
   assert.equal(new Set(SIGNATURE_NAMESPACES).size, 10);
   for (const namespace of SIGNATURE_NAMESPACES) assert.match(namespace, /^coffer-[a-z]+$/);
+});
+
+test("sshsig: however many keys were seen, each signature keeps the text that reads back as it", () => {
+  const signature = new Uint8Array(64).fill(1);
+  const keys = Array.from({ length: 5000 }, (_, at) => {
+    const raw = new Uint8Array(32).fill(7);
+    new DataView(raw.buffer).setUint32(0, at);
+    return publicKeyFromRaw(raw);
+  });
+  const texts = keys.map((publicKey) => armorSshsig({ publicKey, namespace: "coffer-statement", signature }));
+  assert.equal(new Set(texts).size, keys.length);
+  for (const at of [0, 4095, 4096, 4999]) {
+    const [publicKey, text] = [keys[at], texts[at]];
+    assert.ok(publicKey !== undefined && text !== undefined);
+    assert.equal(armorSshsig({ publicKey, namespace: "coffer-statement", signature }), text);
+    assert.equal(parseSshsig(text).publicKey.keyId, publicKey.keyId);
+  }
 });
