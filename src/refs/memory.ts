@@ -68,7 +68,11 @@ export function openMemory(files: Files): Memory {
       const ours = (await listNames(files)).filter((fact) => HEAD.test(fact) || FLOOR.test(fact));
       await guarded("write to", async () => {
         await files.makeFolder(name);
-        for (const fact of ours) await files.rename(fact, `${name}/${fact}`);
+        for (const fact of ours) {
+          await files.rename(fact, `${name}/${fact}`);
+          // A power loss may have left both names of one file, with which rename(2) does nothing.
+          await files.remove(fact);
+        }
         await files.fsyncFolder(name);
         await files.fsyncFolder(".");
       });

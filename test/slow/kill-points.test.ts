@@ -72,7 +72,9 @@ async function examine(scene: Scene, left: MemoryFiles, where: string): Promise<
   });
   assert.equal(await act.look(machine, copy(next)), after, `${where}: the same act again`);
   assert.deepEqual(await act.check(machine, copy(next)), [], `${where}: the same act again`);
-  if (wrote) assert.deepEqual(leftovers(next, act), [], `${where}: the next writer leaves no temporary file`);
+  // Who only looks, and repairs views, sweeps nothing.
+  if (wrote && act.command !== "fsck")
+    assert.deepEqual(leftovers(next, act), [], `${where}: the next writer leaves no temporary file`);
   scene.seen.set(digest, found);
   return found;
 }
@@ -136,39 +138,46 @@ function refuseSecondFsync(disk: MemoryFiles, at: number, where: string): void {
   );
 }
 
-test("every act, stopped or failed at every call, ends before or after, and can be done again", async (t) => {
-  const machine = await makeMachine();
-  t.after(() => machine.end());
-  let disk = machine.disk;
-  for (const act of ACTS) {
-    await t.test(act.name, async (t) => {
-      const start = copy(disk);
-      await act.prepare?.(machine, start);
-      const clean = copy(start);
-      await litter(start);
-      const whole = copy(start);
-      await act.run(machine, whole, "run");
-      const [before, after] = [await act.look(machine, copy(start)), await act.look(machine, copy(whole))];
-      if (act.seen !== false) assert.notEqual(after, before);
-      const scene: Scene = { machine, act, start, before, after, seen: new Map(), runs: 0 };
-      const calls = whole.calls;
-      const steps = stepsOf(whole.trace);
-      assert.ok(calls > 10, `${calls} calls`);
-      for (let at = 1; at <= calls; at += 1) {
-        await stopAt(scene, at);
-        // The 768 empty folders of a new store: stopped at each, failed at each of the first and then at every 64th.
-        if (act.command === "init" && steps[at - 1] === "make folders" && at > 20 && at % 64 !== 0) continue;
-        for (const fault of FAULTS) {
-          if (!fault[1](whole.trace[at - 1]?.call ?? "read")) continue;
-          await failAt(scene, at, fault, false);
-          await failAt(scene, at, fault, true);
-        }
-      }
-      t.diagnostic(`${calls} calls, ${scene.runs} runs, ${scene.seen.size} different disks`);
-      if (act.leads !== false) {
-        await act.run(machine, clean, "lead");
-        disk = clean;
-      }
-    });
+/** The disk that an act starts on: all acts before it were done. */
+async function diskFor(machine: Machine, act: RegisteredAct): Promise<MemoryFiles> {
+  const disk = copy(machine.disk);
+  for (const earlier of ACTS.slice(0, ACTS.indexOf(act))) {
+    if (earlier.leads !== false) await earlier.run(machine, disk, "lead");
   }
-});
+  const start = copy(disk);
+  await act.prepare?.(machine, start);
+  await litter(start);
+  return start;
+}
+
+/**
+ * The 768 empty folders of a new store and the 64 equal pieces of its reserve: stopped at each call, failed at every 64th.
+ */
+function isMoreOfTheSame(act: RegisteredAct, step: string | undefined, at: number): boolean {
+  return act.command === "init" && (step === "make folders" || step === "fill the reserve") && at > 20 && at % 64 !== 0;
+}
+
+for (const act of ACTS) {
+  test(`${act.name}, stopped or failed at every call, ends before or after, and can be done again`, async (t) => {
+    const machine = await makeMachine();
+    t.after(() => machine.end());
+    const start = await diskFor(machine, act);
+    const whole = copy(start);
+    await act.run(machine, whole, "run");
+    const [before, after] = [await act.look(machine, copy(start)), await act.look(machine, copy(whole))];
+    if (act.seen !== false) assert.notEqual(after, before);
+    const scene: Scene = { machine, act, start, before, after, seen: new Map(), runs: 0 };
+    const [calls, steps] = [whole.calls, stepsOf(whole.trace)];
+    assert.ok(calls > 10, `${calls} calls`);
+    for (let at = 1; at <= calls; at += 1) {
+      await stopAt(scene, at);
+      if (isMoreOfTheSame(act, steps[at - 1], at)) continue;
+      for (const fault of FAULTS) {
+        if (!fault[1](whole.trace[at - 1]?.call ?? "read")) continue;
+        await failAt(scene, at, fault, false);
+        await failAt(scene, at, fault, true);
+      }
+    }
+    t.diagnostic(`${calls} calls, ${scene.runs} runs, ${scene.seen.size} different disks looked at`);
+  });
+}

@@ -4,10 +4,13 @@
  * test/slow/kill-points.test.ts runs through and that docs/crash.md is compared with. A command that writes gets its entry
  * here; test/house/acts.test.ts fails until it has one. Layer: test support.
  */
+
+import { sha256 } from "../../src/base/digest.ts";
 import type { ErrorCode } from "../../src/base/errors.ts";
-import { isCofferError } from "../../src/base/errors.ts";
+import { EXIT, isCofferError } from "../../src/base/errors.ts";
 import { parseManifestPath, parseName } from "../../src/base/names.ts";
 import { parseRefPath } from "../../src/base/ref-path.ts";
+import { objectPath } from "../../src/objects/layout.ts";
 import { add } from "../../src/repo/add.ts";
 import { adoptRestore, examineRestore } from "../../src/repo/adopt-restore.ts";
 import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
@@ -20,7 +23,7 @@ import { promote } from "../../src/repo/promote.ts";
 import { planReject, reject } from "../../src/repo/reject.ts";
 import { revoke } from "../../src/repo/revoke.ts";
 import { openStore, type Store } from "../../src/repo/store.ts";
-import { locationOn, type Machine, NEW_STATE, NEW_STORE, openOn, portsOn, SOURCE, STORE } from "./machine.ts";
+import { locationOn, type Machine, newLocation, openOn, portsOn, SOURCE, STORE } from "./machine.ts";
 import type { MemoryFiles } from "./memory-files.ts";
 
 /** One act on one disk, run by a fresh process each time. */
@@ -35,7 +38,7 @@ export interface RegisteredAct {
   readonly run: (machine: Machine, disk: MemoryFiles, seed: string) => Promise<unknown>;
   /** What people see of what the act is about, as text. May write into the disk, as whoever looks does. */
   readonly look: (machine: Machine, disk: MemoryFiles) => Promise<string>;
-  /** What fsck finds there; views are put right on the way. */
+  /** The damage that fsck finds there; views are put right on the way. */
   readonly check: (machine: Machine, disk: MemoryFiles) => Promise<readonly unknown[]>;
   /** The code by which the same act says that it was done; undefined: it succeeds and changes nothing. */
   readonly again?: ErrorCode;
@@ -61,6 +64,12 @@ async function lookAt(store: Store): Promise<string> {
   return JSON.stringify([head.root, names, waiting]);
 }
 
+/** A name that is denied for a stated reason is no damage. */
+async function damageIn(store: Store): Promise<readonly unknown[]> {
+  const { exit, problems } = await fsck(store);
+  return exit === EXIT.corrupt ? problems : [];
+}
+
 type More = Partial<Pick<RegisteredAct, "command" | "again" | "leads" | "seen" | "prepare">>;
 
 function onStore(
@@ -73,7 +82,7 @@ function onStore(
     command: name,
     run: async (machine, disk, seed) => act(await openOn(machine, disk, seed), machine),
     look: async (machine, disk) => lookAt(await openOn(machine, disk, "look")),
-    check: async (machine, disk) => (await fsck(await openOn(machine, disk, "check"))).problems,
+    check: async (machine, disk) => damageIn(await openOn(machine, disk, "check")),
     ...more,
   };
 }
@@ -89,19 +98,18 @@ async function unless(code: ErrorCode, look: () => Promise<string>): Promise<str
 }
 
 const lookAtNew = (machine: Machine, disk: MemoryFiles): Promise<string> =>
-  unless("STORE_NOT_FOUND", async () => lookAt(await openOn(machine, disk, "look", NEW_STORE, NEW_STATE)));
+  unless("STORE_NOT_FOUND", async () => lookAt(await openStore(newLocation(machine), portsOn(machine, disk, "look"))));
 
 const INIT: RegisteredAct = {
   name: "init",
   command: "init",
   again: "EXISTS",
   leads: false,
-  run: (machine, disk, seed) =>
-    init(locationOn(machine, NEW_STORE, NEW_STATE), machine.policy, portsOn(machine, disk, seed)),
+  run: (machine, disk, seed) => init(newLocation(machine), machine.policy, portsOn(machine, disk, seed)),
   look: lookAtNew,
   check: async (machine, disk) => {
     if ((await lookAtNew(machine, disk)) === "STORE_NOT_FOUND") return [];
-    return (await fsck(await openOn(machine, disk, "check", NEW_STORE, NEW_STATE))).problems;
+    return damageIn(await openStore(newLocation(machine), portsOn(machine, disk, "check")));
   },
 };
 
@@ -126,12 +134,11 @@ const ADOPT: RegisteredAct = {
   look: (machine, disk) => unless("LOG_BEHIND_MEMORY", async () => lookAt(await openOn(machine, disk, "look"))),
   check: async (machine, disk) => {
     const location = { ...locationOn(machine), memory: false };
-    return (await fsck(await openStore(location, portsOn(machine, disk, "check")))).problems;
+    return damageIn(await openStore(location, portsOn(machine, disk, "check")));
   },
 };
 
 const statementOf = async (store: Store) => (await needCandidate(store, NAME)).statement.id;
-const LITTER = "ab/cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
 
 export const ACTS: readonly RegisteredAct[] = [
   INIT,
@@ -154,9 +161,10 @@ export const ACTS: readonly RegisteredAct[] = [
     seen: false,
     leads: false,
     prepare: async (_machine, disk) => {
-      // An object that nothing names, and one whose day in the trash is over; neither has the bytes of its name.
-      disk.plant(`${STORE}/objects/${LITTER}`, new Uint8Array(3));
-      disk.plant(`${STORE}/local/trash/objects/${LITTER.replaceAll("c", "e")}`, new Uint8Array(3));
+      // An object that nothing names, and one whose day in the trash is over.
+      const [young, old] = [new Uint8Array(3), new Uint8Array(4)];
+      disk.plant(`${STORE}/${objectPath(sha256(young))}`, young);
+      disk.plant(`${STORE}/local/trash/${objectPath(sha256(old))}`, old);
     },
   }),
   onStore("fsck (repairing)", (store) => fsck(store), {

@@ -38,14 +38,14 @@ export interface Machine {
   end(): void;
 }
 
-export function locationOn({ root }: Machine, store = STORE, state = STATE): StoreLocation {
-  return {
-    root: join(root, store),
-    stateHome: root,
-    memory: true,
-    secrets: join(root, state),
-    state: join(root, state),
-  };
+export function locationOn({ root }: Machine): StoreLocation {
+  const state = join(root, STATE);
+  return { root: join(root, STORE), stateHome: root, memory: true, secrets: state, state };
+}
+
+/** The store that `init` makes, with a state folder by its id as people have it. */
+export function newLocation({ root }: Machine): StoreLocation {
+  return { root: join(root, NEW_STORE), stateHome: join(root, NEW_STATE), memory: true };
 }
 
 /** Ports of a fresh process on `disk`; the same `seed` gives the same temporary names. */
@@ -56,19 +56,17 @@ export function portsOn({ root }: Machine, disk: MemoryFiles, seed: string): Por
     sleep: () => Promise.resolve(),
     openFolder: (path) => {
       if (path === root) return disk;
-      return path.startsWith(`${root}/`) ? subFolder(disk, path.slice(root.length + 1)) : openRealFiles(path);
+      if (!path.startsWith(`${root}/`)) return openRealFiles(path);
+      const folder = path.slice(root.length + 1);
+      // State folders are made outside the port; here they are there, and durable.
+      if (folder.startsWith(`${NEW_STATE}/`)) disk.plant(`${folder}/.here`, new Uint8Array());
+      return subFolder(disk, folder);
     },
   };
 }
 
-export function openOn(
-  machine: Machine,
-  disk: MemoryFiles,
-  seed: string,
-  store = STORE,
-  state = STATE,
-): Promise<Store> {
-  return openStore(locationOn(machine, store, state), portsOn(machine, disk, seed));
+export function openOn(machine: Machine, disk: MemoryFiles, seed: string): Promise<Store> {
+  return openStore(locationOn(machine), portsOn(machine, disk, seed));
 }
 
 /** Alice and bob publish and approve, 2 of 2; carol revokes. All that is there lay there for a month. */

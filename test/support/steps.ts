@@ -32,7 +32,7 @@ function placeOf(path: string): Place {
   const [first = "", ...rest] = path.split("/");
   const inner = rest.join("/");
   if (first === STATE || first === NEW_STATE) {
-    return { area: "state", path: inner, kind: inner === "store_key" ? "store key" : "memory" };
+    return { area: "state", path: inner, kind: inner.endsWith("store_key") ? "store key" : "memory" };
   }
   const area = first.startsWith(`.${NEW_STORE}.`)
     ? "building"
