@@ -131,7 +131,10 @@ test("the built command starts with a line that finds node, and may be executed"
 function ours(folder: string, endings: RegExp): string[] {
   if (!existsSync(join(ROOT, folder))) return [];
   const names = readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" });
-  return names.filter((name) => endings.test(name)).map((name) => `${folder}/${name.replaceAll("\\", "/")}`);
+  return names
+    .filter((name) => !name.includes("node_modules"))
+    .filter((name) => endings.test(name))
+    .map((name) => `${folder}/${name.replaceAll("\\", "/")}`);
 }
 
 test("every file of code names its licence first; all but the tests then say what they are", () => {
