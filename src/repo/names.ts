@@ -24,7 +24,7 @@ import {
 } from "./index/keys.ts";
 import { loadPageCodec, type PageCodec } from "./index/pages.ts";
 import { INDEX_FOLDER } from "./index/run-file.ts";
-import { closeRuns, openChain, type Run, type RunChain, runEntries, UNUSABLE } from "./index/runs.ts";
+import { closeRuns, DISK_FAULTS, openChain, type Run, type RunChain, runEntries, UNUSABLE } from "./index/runs.ts";
 import { treeKeys } from "./index/tree-keys.ts";
 import { addRun, buildIndex, dropIndex, tidyRuns } from "./index/upkeep.ts";
 import type { Store } from "./store.ts";
@@ -286,7 +286,7 @@ async function keepGoing(names: Names, write: () => Promise<void>): Promise<void
   try {
     await write();
   } catch (error) {
-    if (!isCofferError(error, "IO_ERROR", "NO_SPACE", "READ_ONLY")) throw error;
+    if (!isCofferError(error, ...DISK_FAULTS)) throw error;
     names.notes.add(`the local index could not be written: ${error.message}`);
   }
 }

@@ -21,8 +21,10 @@ import {
 /** Times that the folder is looked at again because a file of it went away between listing and opening. */
 const TRIES = 8;
 
+/** Whatever a disk answers to a call on a file of the index. */
+export const DISK_FAULTS = ["IO_ERROR", "NO_SPACE", "READ_ONLY"] as const;
 /** What makes a file of the index unusable. It can be done without, so a fault of the disk is no more than that. */
-export const UNUSABLE = ["CORRUPT", "IO_ERROR"] as const;
+export const UNUSABLE = ["CORRUPT", ...DISK_FAULTS] as const;
 
 export interface Run extends RunFacts {
   readonly parts: readonly Part[];
