@@ -96,6 +96,11 @@ export const ERRORS = {
   // damage
   CORRUPT: entry(EXIT.corrupt, "run `coffer fsck`; restore what it names from a copy"),
   OBJECT_MISMATCH: entry(EXIT.corrupt, "the bytes are not those of their name; fetch them again"),
+  BUNDLE_INVALID: entry(
+    EXIT.corrupt,
+    "do not use this medium; make the bundle again with `coffer bundle create`, and find out who wrote this one",
+  ),
+  VOLUME_DAMAGED: entry(EXIT.corrupt, "cut that volume again: `coffer bundle create --again <volume> --only-volume N`"),
   // not found
   STORE_NOT_FOUND: entry(EXIT.notFound, "give --store, set COFFER_STORE, or make one with `coffer init`"),
   NAME_NOT_FOUND: entry(EXIT.notFound, "list names with `coffer list`"),
@@ -118,6 +123,8 @@ export const ERRORS = {
   SOURCE_CHANGED: entry(EXIT.busy, "let the other program finish writing the file, then add it again"),
   READ_ONLY: entry(EXIT.busy, "mount the file system for writing, or work on a copy; reading goes on as before"),
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),
+  // incomplete
+  BUNDLE_INCOMPLETE: entry(EXIT.incomplete, "bring the volumes that it names, and give all of them"),
   // space and I/O
   NO_SPACE: entry(EXIT.noSpace, "free some space and run it again"),
   IO_ERROR: entry(EXIT.noSpace, "check the disk and the permissions, then run it again"),

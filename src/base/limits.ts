@@ -48,4 +48,12 @@ export const LIMITS = {
   clockFloorAheadS: 24 * 3600,
   /** Age at which a name without `freshness` in its rule is denied, in days. */
   defaultDenyDays: 365,
+  /** The index of a bundle, in bytes. */
+  bundleIndexBytes: 256 * 1024 * 1024,
+  /** Items in a bundle. */
+  bundleItems: 2_000_000,
+  /** Volumes of a bundle. */
+  bundleVolumes: 9999,
+  /** A blob over this size travels in parts, in bytes; a bundle may say less. */
+  segmentBytes: 1024 * 1024 * 1024,
 } as const;

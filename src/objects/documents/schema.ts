@@ -40,8 +40,13 @@ export function readDocument<T>(schema: Schema<T>, bytes: Uint8Array, what: stri
 }
 
 /** Writes a value canonically and reads it back through its schema, so nothing is written that would not be read. */
-export function makeDocument<T>(schema: Schema<T>, value: CanonicalObject, what: string): Stored<T> {
-  return readDocument(schema, encodeCanonical(value), what);
+export function makeDocument<T>(
+  schema: Schema<T>,
+  value: CanonicalObject,
+  what: string,
+  limitBytes?: number,
+): Stored<T> {
+  return readDocument(schema, encodeCanonical(value), what, limitBytes);
 }
 
 export const text: Schema<string> = (value, at) => {

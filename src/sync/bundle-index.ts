@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The index of a bundle: what it brings, in which volume, from which state of which store. Signed by the store key, which
+ * has no power over names: a claim for planning, and for the officer who approves a transfer.
+ * Layer: sync. Format: docs/format.md, "Bundles". Not here: what must hold between its members (index-rules.ts).
+ */
+import type { CanonicalObject } from "../base/canonical-json.ts";
+import type { Digest } from "../base/digest.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { type NameText, parseName } from "../base/names.ts";
+import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
+import {
+  arrayOf,
+  digest,
+  documentOf,
+  integer,
+  makeDocument,
+  oneOf,
+  optional,
+  parsed,
+  readDocument,
+  record,
+  refuseAt,
+  required,
+  type Schema,
+  type Stored,
+  setOf,
+  sortedBy,
+} from "../objects/documents/schema.ts";
+import { INDEX_RULES } from "./index-rules.ts";
+import { enforce } from "./rule.ts";
+import { type Item, itemPath, parseItem } from "./source.ts";
+
+/** An entry of the sender's log. */
+export interface LogPoint {
+  readonly number: number;
+  readonly head: Digest;
+}
+
+/** What a name stands for at the sender: as in a verdict, or a manifest that waits in quarantine. */
+export type BundleState = "trusted" | "revoked" | "deleted" | "several" | "quarantined";
+
+export interface BundleName {
+  readonly name: NameText;
+  /** Statements: the heads of its chain, which travels whole. None for a quarantined one. */
+  readonly heads: readonly Digest[];
+  /** The one that its heads name, or that waits in quarantine; absent where they name several. */
+  readonly manifest?: Digest;
+  readonly state: BundleState;
+}
+
+export interface BundleIndex {
+  readonly store: Digest;
+  readonly storeKey: PublicKey;
+  /** `earlier`: see log-points.ts; two indexes of one store can be compared wherever they share a number. */
+  readonly log: LogPoint & { readonly earlier: readonly LogPoint[] };
+  /** Root of the policy chain. */
+  readonly root: Digest;
+  /** The chain, from version 1 on. */
+  readonly policies: readonly Digest[];
+  readonly names: readonly BundleName[];
+  readonly candidates: readonly { readonly name: NameText; readonly statement: Digest }[];
+  /** All statements of the store that revoke or delete. */
+  readonly revocations: readonly Digest[];
+  /** All refusals of the store. */
+  readonly refusals: readonly Digest[];
+  readonly evidence: readonly Digest[];
+  /** In travelling order. */
+  readonly items: readonly Item[];
+  /** A blob over this size travels in parts of this size. */
+  readonly segmentBytes: number;
+  /** How many items lie in volume 1, 2, 3 … */
+  readonly volumes: readonly number[];
+  readonly blobs: "all" | "none" | "missing";
+  /** The store that it was made for, and the receipt by which blobs were left out. */
+  readonly for?: { readonly store: Digest; readonly receipt: Digest };
+}
+
+const MOST_IDS = 1_000_000;
+const MOST_HEADS = 10_000;
+/** Log entries have at most twelve digits, so a number has at most 40 bits to clear; and one for the receipt. */
+const MOST_EARLIER = 41;
+
+const nameText: Schema<NameText> = (value, at) => {
+  const { text } = parsed(parseName, "a name")(value, at);
+  return text === value ? text : refuseAt(at, "a whole name in lower case");
+};
+const publicKey: Schema<PublicKey> = (value, at) => {
+  const key = parsed(parsePublicKey, "a public key")(value, at);
+  return key.text === value ? key : refuseAt(at, "a public key without a comment");
+};
+const logNumber = integer(1, 999_999_999_999);
+const size = integer(0);
+
+const item: Schema<Item> = (value, at) => {
+  const [path, bytes, ...rest] = arrayOf((member) => member, 2)(value, at);
+  if (typeof path !== "string" || bytes === undefined || rest.length > 0) return refuseAt(at, "[path, size]");
+  return parseItem(path, size(bytes, at));
+};
+
+const shape = documentOf("coffer/bundle", {
+  store: required(digest),
+  storeKey: required(publicKey),
+  log: required(
+    record({
+      number: required(logNumber),
+      head: required(digest),
+      earlier: required(arrayOf(record({ number: required(logNumber), head: required(digest) }), MOST_EARLIER)),
+    }),
+  ),
+  root: required(digest),
+  policies: required(arrayOf(digest, 10_000)),
+  names: required(
+    sortedBy(
+      record({
+        name: required(nameText),
+        heads: required(setOf(digest, MOST_HEADS)),
+        manifest: optional(digest),
+        state: required(oneOf("trusted", "revoked", "deleted", "several", "quarantined")),
+      }),
+      (entry) => entry.name,
+      MOST_IDS,
+    ),
+  ),
+  candidates: required(
+    sortedBy(record({ name: required(nameText), statement: required(digest) }), (entry) => entry.name, MOST_IDS),
+  ),
+  revocations: required(setOf(digest, MOST_IDS)),
+  refusals: required(setOf(digest, MOST_IDS)),
+  evidence: required(setOf(digest, MOST_IDS)),
+  items: required(arrayOf(item, LIMITS.bundleItems)),
+  segmentBytes: required(integer(1, LIMITS.segmentBytes)),
+  volumes: required(arrayOf(integer(1), LIMITS.bundleVolumes)),
+  blobs: required(oneOf("all", "none", "missing")),
+  for: optional(record({ store: required(digest), receipt: required(digest) })),
+});
+
+const schema: Schema<BundleIndex> = (value, at) => {
+  const index = shape(value, at);
+  enforce(INDEX_RULES, index, at);
+  return index;
+};
+
+const WHAT = "bundle index";
+
+/** @throws CofferError BUNDLE_INVALID - naming the member or the rule; UNSUPPORTED, LIMIT_EXCEEDED */
+export function parseBundleIndex(bytes: Uint8Array): Stored<BundleIndex> {
+  return asBundle(() => readDocument(schema, bytes, WHAT, LIMITS.bundleIndexBytes));
+}
+
+/** Writes the one encoding. Names, candidates and sets must be sorted. @throws as `parseBundleIndex` */
+export function makeBundleIndex(index: BundleIndex): Stored<BundleIndex> {
+  const { log, names, candidates, storeKey, items } = index;
+  const value: CanonicalObject = {
+    ...index,
+    type: "coffer/bundle",
+    version: 1,
+    storeKey: storeKey.text,
+    log: { number: log.number, head: log.head, earlier: log.earlier.map(({ number, head }) => ({ number, head })) },
+    names: names.map((entry) => ({ ...entry })),
+    candidates: candidates.map((entry) => ({ ...entry })),
+    items: items.map((entry) => [itemPath(entry), entry.sizeBytes]),
+    for: index.for && { ...index.for },
+  };
+  return asBundle(() => makeDocument(schema, value, WHAT, LIMITS.bundleIndexBytes));
+}
+
+/** A medium that brings something malformed is a damaged or hostile one, never somebody's bad command line. */
+function asBundle<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!isCofferError(error, "JSON_INVALID", "DOCUMENT_INVALID")) throw error;
+    throw new CofferError("BUNDLE_INVALID", error.message, { cause: error });
+  }
+}
