@@ -75,6 +75,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addDenial(program, act);
   addReading(program, act);
   addUpkeep(program, act);
+  addGit(program, act);
   addServing(program, act);
   addCompletion(program, act);
   for (const command of everyCommand(program)) {
@@ -296,6 +297,17 @@ function addReading(program: Command, act: Act): void {
     .description("check every byte, ref and signature, offline")
     .action(async (_options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runFsck(context))(command),
+    );
+}
+
+function addGit(program: Command, act: Act): void {
+  program
+    .command("git")
+    .description("what stock git and git-lfs see of the store")
+    .command("export")
+    .description("make the repository git/ in the store say what the store says now")
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/git.ts")).runGitExport(context))(command),
     );
 }
 

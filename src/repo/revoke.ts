@@ -32,6 +32,7 @@ import {
   readPolicies,
   readStatement,
 } from "./dossier.ts";
+import { withdrawLfs } from "./git-files.ts";
 import { forgetCheckouts } from "./materialise.ts";
 import { type Names, openNames } from "./names.ts";
 import { withReserve } from "./reserve.ts";
@@ -289,6 +290,7 @@ async function revokeOnce(
     const policy = newestPolicy(policies);
     done = { ...planned, statement: statement.id, signed: signedBy(policy, revokers.principals, signers) };
     committed = meets(policy, revokers, signers);
+    if (committed) await withdrawFallen(store, planned);
     const moves = committed
       ? await denyMoves(store, head, batch, statement, signers)
       : [{ ref: nameRef("revoking", request.name), to: statement.id }];
@@ -307,6 +309,12 @@ function refuseOther(shown: RevokePlan, planned: RevokePlan): void {
     JSON.stringify([waiting?.id, revokes.manifests, revokes.blobs, revokes.statements]);
   if (what(shown) === what(planned)) return;
   throw new CofferError("REF_MOVED", `what stands under ${planned.name.text} is no longer what was shown; look again`);
+}
+
+/** Before the commit: git-lfs must give nothing that no longer stands. */
+function withdrawFallen(store: Store, { revokes, fallen, kept }: RevokePlan): Promise<void> {
+  const manifests = [...revokes.manifests, ...fallen];
+  return withdrawLfs(store, { manifests, blobs: revokes.blobs, kept: kept.map(({ blob }) => blob) });
 }
 
 /** Removes what was laid in this store of all that falls; also what a revocation left that was stopped after its commit. */

@@ -188,6 +188,8 @@ async function upkeep(script: Script): Promise<void> {
   await script.ok("gc --dry-run --older-than 0 --store my.coffer");
   await script.ok("gc --store my.coffer");
   await script.no("gc --older-than soon --store my.coffer", "USAGE");
+  await script.ok("git export --store my.coffer");
+  await script.no("git export --store none", "STORE_NOT_FOUND");
   await script.ok("fsck --store my.coffer");
   await script.no("fsck --store none", "STORE_NOT_FOUND");
   await script.ok("completion bash");

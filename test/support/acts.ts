@@ -17,6 +17,7 @@ import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
 import { deleteName, removeBytes } from "../../src/repo/delete.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc } from "../../src/repo/gc.ts";
+import { exportGit } from "../../src/repo/git-export.ts";
 import { init } from "../../src/repo/init.ts";
 import { list } from "../../src/repo/list.ts";
 import { promote } from "../../src/repo/promote.ts";
@@ -176,6 +177,7 @@ export const ACTS: readonly RegisteredAct[] = [
       disk.plant(`${STORE}/refs/trusted/acme/other/v1`, new Uint8Array(3));
     },
   }),
+  onStore("git export", (store) => exportGit(store), { seen: false }),
   ADOPT,
   onStore("reject", async (store, { people }) =>
     reject(store, await planReject(store, { name: NAME }), "a test", people.alice),

@@ -18,6 +18,7 @@ const PLACES: readonly (readonly [RegExp, string])[] = [
   [/^(objects|signatures)\/../, "objects"],
   [/^log\/[0-9]+/, "entry"],
   [/^refs\//, "views"],
+  [/^git(\/|$)/, "projection"],
   [/^coffer\.json$/, "store file"],
 ];
 
@@ -92,6 +93,7 @@ function stepOf(call: string, path: string, other: string | undefined, { fates, 
   if (/link-probe/.test(path)) return "probe links";
   if (kind === "temporary file")
     return call === "makeFolder" ? "make folders" : call === "fsyncFolder" ? "fsync folders" : "ask the time";
+  if (kind === "projection" && call === "remove") return "withdraw from the projection";
   if (kind === "reserve") return call === "remove" ? "give up the reserve" : "fill the reserve";
   if (kind === "views" || kind === "hint") return `write ${kind}`;
   if (kind === "store file") return "write store file";

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `git export`: makes the bare repository under `git/` say what the store says now. A branch for each name that is
+ * trusted, with git-lfs pointers; for each that was revoked, a page that says so. Layer: repo.
+ * docs/format.md, "The git projection".
+ */
+import type { Digest } from "../base/digest.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
+import type { Name, NameText } from "../base/names.ts";
+import { nameRef } from "../base/ref-path.ts";
+import type { GitId, GitObject } from "../git/git-object.ts";
+import { branchOf, commitOf } from "../git/projection.ts";
+import type { ManifestFile } from "../objects/documents/manifest.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import { type Policies, readHeadIds, readManifest, readPolicies, readStatement } from "./dossier.ts";
+import { GitFiles } from "./git-files.ts";
+import { openNames } from "./names.ts";
+import { judge } from "./resolve.ts";
+import type { Store } from "./store.ts";
+
+export interface GitExported {
+  /** The log entry that the branches show. */
+  readonly entry: number;
+  readonly trusted: number;
+  readonly revoked: number;
+  /** Commits, trees and pointers that were not there before. */
+  readonly objects: number;
+  /** Files copied for git-lfs. */
+  readonly copied: number;
+  /** Files that git-lfs may fetch no longer. */
+  readonly removed: number;
+  /** Names that could not be read; they have no branch. */
+  readonly damaged: readonly { readonly name: NameText; readonly error: CofferError }[];
+}
+
+/** So often it starts again because the store moved meanwhile. */
+const ATTEMPTS = 8;
+const PAGE = 1000;
+
+/**
+ * Makes or renews the projection. Whoever reads it during that sees the branches from before or from after.
+ * @throws CofferError REF_MOVED - the store moved each time; NO_STORE_KEY; NO_SPACE, IO_ERROR
+ */
+export async function exportGit(store: Store): Promise<GitExported> {
+  store.needSigner(); // who may not write the store may not write its projection
+  await store.sweep();
+  const git = new GitFiles(store);
+  await git.prepare();
+  let [objects, copied, removed] = [0, 0, 0];
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const head = await store.head();
+    const plan = await planBranches(store, head, await git.packed());
+    for (const file of plan.files.values()) if (await git.addLfs(store, file)) copied += 1;
+    await git.addObjects([...plan.objects.values()]);
+    objects += plan.objects.size;
+    await git.setBranches(plan.branches);
+    removed += await git.keepLfs(new Set(plan.files.keys()));
+    // A file that a revocation took away may have been copied again by now: only an export of the newest head is done.
+    const { trusted, revoked, damaged } = plan;
+    if ((await store.head()).number === head.number)
+      return { entry: head.number, trusted, revoked, damaged, objects, copied, removed };
+  }
+  throw new CofferError("REF_MOVED", `the store moved ${ATTEMPTS} times while it was exported`);
+}
+
+interface Plan {
+  readonly branches: Map<string, GitId>;
+  /** Not packed yet. */
+  readonly objects: Map<GitId, GitObject>;
+  /** What git-lfs may fetch. */
+  readonly files: Map<Digest, ManifestFile>;
+  readonly damaged: { name: NameText; error: CofferError }[];
+  trusted: number;
+  revoked: number;
+}
+
+async function planBranches(store: Store, head: HeadView, packed: ReadonlySet<GitId>): Promise<Plan> {
+  const plan: Plan = { branches: new Map(), objects: new Map(), files: new Map(), damaged: [], trusted: 0, revoked: 0 };
+  const policies = await readPolicies(store, head);
+  const commits = new Commits(store, packed, plan.objects);
+  for await (const name of namesAt(store, head)) {
+    try {
+      await planName(store, head, policies, name, commits, plan);
+    } catch (error) {
+      if (!isCofferError(error, "CORRUPT", "UNSUPPORTED", "OBJECT_MISMATCH")) throw error;
+      plan.damaged.push({ name: name.text, error });
+    }
+  }
+  return plan;
+}
+
+/** Names that were promoted or revoked at some time. */
+async function* namesAt(store: Store, head: HeadView): AsyncGenerator<Name> {
+  const names = await openNames(store, head, { mayWrite: true });
+  try {
+    let after: Name | undefined;
+    do {
+      const page = await names.list("n", { limit: PAGE, ...(after === undefined ? {} : { after: after.text }) });
+      for (const name of page) if (await hasChain(head, name)) yield name;
+      after = page.length < PAGE ? undefined : page.at(-1);
+    } while (after !== undefined);
+  } finally {
+    await names.close();
+  }
+}
+
+async function hasChain(head: HeadView, name: Name): Promise<boolean> {
+  for (const family of ["trusted", "chain"] as const)
+    if ((await head.readRef(nameRef(family, name))) !== undefined) return true;
+  return false;
+}
+
+async function planName(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+  commits: Commits,
+  plan: Plan,
+): Promise<void> {
+  const verdict = await judge(store, head, name, policies);
+  const isGone = verdict.standing === "revoked" || verdict.standing === "deleted";
+  if (!verdict.trusted && !isGone) return;
+  const [deciding] = await statementsIn(store, head, name, verdict.standing);
+  if (deciding === undefined)
+    throw new CofferError("CORRUPT", `${name.text}: expected a head that decides, found none`);
+  plan.branches.set(branchOf(name), await commits.of(deciding));
+  if (isGone) {
+    plan.revoked += 1;
+    return;
+  }
+  plan.trusted += 1;
+  const { manifest } = (await readStatement(store, deciding)).value;
+  for (const file of (await readManifest(store, manifest)).value.files) {
+    if (file.size > 0) plan.files.set(file.sha256, file);
+  }
+}
+
+/** The heads of the state that decides; of several, the same first one for everybody. */
+async function statementsIn(store: Store, head: HeadView, name: Name, standing: string): Promise<Digest[]> {
+  const found: Digest[] = [];
+  for (const id of await readHeadIds(store, head, name)) {
+    if ((await readStatement(store, id)).value.state === standing) found.push(id);
+  }
+  return found.sort();
+}
+
+/** Commits of statements, each made once, ancestors first. */
+class Commits {
+  private readonly store: Store;
+  private readonly packed: ReadonlySet<GitId>;
+  private readonly objects: Map<GitId, GitObject>;
+  private readonly made = new Map<Digest, GitId>();
+
+  constructor(store: Store, packed: ReadonlySet<GitId>, objects: Map<GitId, GitObject>) {
+    this.store = store;
+    this.packed = packed;
+    this.objects = objects;
+  }
+
+  /** @throws CofferError CORRUPT - a statement before it, or a manifest, is missing */
+  async of(id: Digest): Promise<GitId> {
+    const open = [id];
+    for (let next = open.at(-1); next !== undefined; next = open.at(-1)) {
+      const { value } = await readStatement(this.store, next);
+      const before = value.previous.filter((parent) => !this.made.has(parent));
+      if (before.length > 0) open.push(...before);
+      else {
+        await this.make(next);
+        open.pop();
+      }
+    }
+    return this.known(id);
+  }
+
+  private known(id: Digest): GitId {
+    const commit = this.made.get(id);
+    if (commit === undefined) throw new CofferError("INTERNAL", "a commit before its parents");
+    return commit;
+  }
+
+  private async make(id: Digest): Promise<void> {
+    if (this.made.has(id)) return;
+    const statement = await readStatement(this.store, id);
+    const { value } = statement;
+    const manifest = value.state === "trusted" ? await readManifest(this.store, value.manifest) : undefined;
+    const parents = value.previous.map((parent) => this.known(parent));
+    const { commit, objects } = commitOf(statement, manifest, parents);
+    for (const object of objects) if (!this.packed.has(object.id)) this.objects.set(object.id, object);
+    this.made.set(id, commit);
+  }
+}
