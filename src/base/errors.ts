@@ -122,6 +122,7 @@ export const ERRORS = {
   STATE_UNWRITABLE: entry(EXIT.busy, "give a writable folder with --state or COFFER_STATE, or say --no-memory"),
   SOURCE_CHANGED: entry(EXIT.busy, "let the other program finish writing the file, then add it again"),
   READ_ONLY: entry(EXIT.busy, "mount the file system for writing, or work on a copy; reading goes on as before"),
+  REMOTE_FAILED: entry(EXIT.busy, "check the address and the network, then run it again"),
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),
   // incomplete
   BUNDLE_INCOMPLETE: entry(EXIT.incomplete, "bring the volumes that it names, and give all of them"),

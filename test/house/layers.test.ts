@@ -112,13 +112,14 @@ for (const layer of LAYERS) {
       `src/${layer}/planted-round.ts`,
       no.flatMap((other) => [`./../${file(other)}`, `../../src/${other}/a/b/x.ts`]),
     ),
-    ...plant(`src/${layer}/planted-package.ts`, ["undici", "@scope/package", "isomorphic-git", "left-pad/deep/x.js"]),
+    ...plant(`src/${layer}/planted-package.ts`, ["undici", "@scope/package", "left-pad/deep/x.js"]),
   );
   allowed.push(
     ...plant(`src/${layer}/planted-allowed.ts`, [...yes.map((other) => `../${file(other)}`), "./x.ts", ...HARMLESS]),
   );
   if (layer !== "repo") forbidden.push(...plant(`src/${layer}/planted-glob.ts`, ["fast-glob", "msgpackr/pack"]));
   if (layer !== "cli") forbidden.push(...plant(`src/${layer}/planted-commander.ts`, ["commander"]));
+  if (layer !== "git") forbidden.push(...plant(`src/${layer}/planted-git.ts`, ["isomorphic-git"]));
   if (layer !== "keys") forbidden.push(...plant(`src/${layer}/planted-crypto.ts`, ["tweetnacl", "bcrypt-pbkdf"]));
 }
 for (const layer of [...PURE, "objects/documents"]) forbidden.push(...plant(`src/${layer}/planted-io.ts`, IO_MODULES));
@@ -146,6 +147,7 @@ allowed.push(
   ...plant("src/repo/planted-allowed-too.ts", ["node:fs/promises", "fast-glob", "msgpackr/pack"]),
   ...plant("src/server/planted-allowed-too.ts", ["node:http", "node:net"]),
   ...plant("src/keys/planted-allowed-too.ts", ["tweetnacl", "bcrypt-pbkdf"]),
+  ...plant("src/git/planted-allowed-too.ts", ["isomorphic-git"]),
   ...plant("src/cli/planted-allowed-too.ts", ["commander", "node:child_process"]),
 );
 const GLOBALS = ["fetch", "WebSocket", "EventSource", "process", "globalThis"];
