@@ -199,6 +199,7 @@ export interface RemovedBytes {
  */
 export async function removeBytes(store: Store, { manifests }: DeletePlan): Promise<RemovedBytes> {
   store.needSigner();
+  await store.sweep(); // of a deletion that was stopped after its commit, this is what is left to do
   const reach = new Reach(store);
   await reach.followHead();
   await forgetCheckouts(

@@ -317,8 +317,9 @@ function withdrawFallen(store: Store, { revokes, fallen, kept }: RevokePlan): Pr
   return withdrawLfs(store, { manifests, blobs: revokes.blobs, kept: kept.map(({ blob }) => blob) });
 }
 
-/** Removes what was laid in this store of all that falls; also what a revocation left that was stopped after its commit. */
+/** Removes what was laid in this store of all that falls, and all that a revocation left that was stopped after its commit. */
 export async function forgetFallen(store: Store, { revokes, fallen }: RevokePlan): Promise<void> {
+  if (!store.readOnly) await store.sweep();
   await forgetCheckouts(store, [...new Set([...revokes.manifests, ...fallen])]);
 }
 

@@ -16,7 +16,7 @@ import { deleteName, planDelete, removeBytes } from "../../src/repo/delete.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { pathOf } from "../../src/repo/materialise.ts";
 import { resolve } from "../../src/repo/resolve.ts";
-import { revoke } from "../../src/repo/revoke.ts";
+import { forgetFallen, planRevoke, revoke } from "../../src/repo/revoke.ts";
 import { openStore } from "../../src/repo/store.ts";
 import { makeSafetensors, makeStoreFixture, ruleFor, type StoreFixture } from "../support/store-fixture.ts";
 
@@ -44,6 +44,14 @@ async function damage(fixture: StoreFixture): Promise<string[]> {
 
 const inStore = ({ location }: StoreFixture, path: string): string => join(location.root, path);
 const has = (fixture: StoreFixture, path: string): boolean => existsSync(inStore(fixture, path));
+
+/** A temporary file of a process that had this one's number and is gone. */
+function leaveTemporary(fixture: StoreFixture): string {
+  const mark = fixture.store.files.writer.mark.replace(/[0-9]+$/, "1");
+  const path = inStore(fixture, `local/tmp/${mark}-${"0".repeat(32)}`);
+  writeFileSync(path, "left");
+  return path;
+}
 
 async function erase(fixture: StoreFixture, store = fixture.store) {
   const done = await deleteName(store, { name: NAME, reason: "asked to" }, fixture.signers.carol);
@@ -116,11 +124,26 @@ describe("delete", () => {
     await fixture.revoke(NAME.text);
     await deleteName(fixture.store, { name: NAME }, fixture.signers.carol);
     assert.equal(has(fixture, blobPath(BLOB)), true);
+    const left = leaveTemporary(fixture);
     const store = await fixture.open();
     const plan = await planDelete(store, { name: NAME });
     assert.notEqual(plan.already, undefined);
     assert.equal((await removeBytes(store, plan)).blobs, 1);
-    assert.equal(has(fixture, blobPath(BLOB)), false);
+    assert.deepEqual([has(fixture, blobPath(BLOB)), existsSync(left)], [false, false]);
+  });
+
+  test("so is a revocation by whoever revokes once more, though nothing is written then", async (t) => {
+    const fixture = await makeStoreFixture(t);
+    await fixture.trust(NAME.text, FILES);
+    await fixture.revoke(NAME.text);
+    const left = leaveTemporary(fixture);
+    const store = await fixture.open();
+    const before = (await store.head()).id;
+    const plan = await planRevoke(store, { name: NAME, also: [] });
+    assert.notEqual(plan.already, undefined);
+    assert.equal(existsSync(left), true, "planning removes nothing");
+    await forgetFallen(store, plan);
+    assert.deepEqual([existsSync(left), (await store.head()).id], [false, before]);
   });
 
   test("who adds the same bytes at that very moment gets them back", async (t) => {

@@ -1,43 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Every act of test/support/acts.ts, stopped or failed at each of its calls of the Files port. However it ends: the disk
+ * Every act of test/support/acts.ts, stopped and failed at each of its steps, at a call and in a way drawn by a seed that is
+ * printed; with COFFER_TEST_ALL, at each of its calls of the Files port in every way. However it ends: the disk
  * holds the state before or the state after, fsck finds no damage, the next writer leaves no temporary file behind, the
  * same act then succeeds or says that it was done; and what an act reported as done survives a power loss (invariants
  * 1 and 4). The steps that a run passes are those of docs/crash.md (test/house/acts.test.ts).
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { type ErrorCode, isCofferError } from "../../src/base/errors.ts";
+import { after, test } from "node:test";
+import { isCofferError } from "../../src/base/errors.ts";
 import { ACTS, type RegisteredAct } from "../support/acts.ts";
 import { litter, type Machine, makeMachine } from "../support/machine.ts";
-import { type CrashMode, type Fault, type FilesCall, type MemoryFiles, PowerLoss } from "../support/memory-files.ts";
+import { type Fault, type MemoryFiles, PowerLoss, type TracedCall } from "../support/memory-files.ts";
 import { stepsOf } from "../support/steps.ts";
+import { seededRandom } from "../support/transcripts.ts";
+import { ALL_TRIALS, allTrials, type DiskFault, sampleTrials, type Trial } from "../support/trials.ts";
 
-const READING: ReadonlySet<FilesCall> = new Set([
-  "read",
-  "open",
-  "stat",
-  "list",
-  "file.read",
-  "file.stat",
-  "file.close",
-]);
-const OPENING: ReadonlySet<FilesCall> = new Set(["read", "open", "create", "list", "fsyncFolder"]);
-/** Removing makes room. */
-const FREEING: ReadonlySet<FilesCall> = new Set(["remove", "removeFolder", "fsyncFolder"]);
-
-/** Which calls each fault of a disk can happen to, and the error that it becomes. */
-const FAULTS: readonly (readonly [code: string, only: (call: FilesCall) => boolean, told: readonly ErrorCode[]])[] = [
-  ["ENOSPC", (call) => !READING.has(call) && !FREEING.has(call), ["NO_SPACE", "STATE_UNWRITABLE"]],
-  ["EIO", () => true, ["IO_ERROR", "STATE_UNWRITABLE", "EXISTS", "FILE_SYSTEM_UNFIT"]],
-  ["EMFILE", (call) => OPENING.has(call), ["IO_ERROR", "STATE_UNWRITABLE", "EXISTS"]],
-  [
-    "EROFS",
-    (call) => !READING.has(call) && call !== "fsyncFolder" && call !== "file.fsync",
-    ["READ_ONLY", "STATE_UNWRITABLE"],
-  ],
-];
-const LEFT: readonly CrashMode[] = ["all-lost", "none-lost", "random"];
+const SEED = process.env["COFFER_TEST_SEED"] ?? String(Date.now());
 
 interface Scene {
   readonly machine: Machine;
@@ -99,28 +78,22 @@ async function runWith(scene: Scene, fault: Fault | undefined): Promise<{ disk: 
   }
 }
 
-async function stopAt(scene: Scene, at: number): Promise<void> {
-  const { disk, error } = await runWith(scene, { at, kind: "stop" });
-  assert.ok(error instanceof PowerLoss, `${scene.act.name}, stopped at call ${at}: ${error}`);
-  for (const mode of LEFT)
-    await examine(scene, disk.crash(mode, at), `${scene.act.name}, stopped at call ${at}, ${mode}`);
-}
-
-async function failAt(
-  scene: Scene,
-  at: number,
-  [code, only, told]: (typeof FAULTS)[number],
-  lasting: boolean,
-): Promise<void> {
-  const where = `${scene.act.name}, ${code} ${lasting ? "from" : "at"} call ${at}`;
-  const fault = { at, kind: "fail", code, only, ...(lasting ? { lasting } : {}) } as const;
-  const { disk, error } = await runWith(scene, fault);
-  if (error !== undefined) assert.ok(isCofferError(error, ...told), `${where}: ${error}`);
-  if (code === "EIO") refuseSecondFsync(disk, at, where);
-  for (const mode of ["all-lost", "none-lost"] as const) {
+async function runTrial(scene: Scene, { at, fault, lasting = false, left }: Trial): Promise<void> {
+  const what = fault === undefined ? `stopped at call ${at}` : `${fault.code} ${lasting ? "from" : "at"} call ${at}`;
+  const where = `${scene.act.name}, ${what}`;
+  const { disk, error } = await runWith(scene, faultOf({ at, fault, lasting }));
+  if (fault === undefined) assert.ok(error instanceof PowerLoss, `${where}: ${error}`);
+  else if (error !== undefined) assert.ok(isCofferError(error, ...fault.told), `${where}: ${error}`);
+  if (fault?.code === "EIO") refuseSecondFsync(disk, at, where);
+  for (const mode of left) {
     const found = await examine(scene, disk.crash(mode, at), `${where}, ${mode}`);
     if (error === undefined) assert.equal(found, scene.after, `${where}, ${mode}: done, but not there`);
   }
+}
+
+function faultOf({ at, fault, lasting }: { at: number; fault: DiskFault | undefined; lasting: boolean }): Fault {
+  if (fault === undefined) return { at, kind: "stop" };
+  return { at, kind: "fail", code: fault.code, only: fault.meets, ...(lasting ? { lasting } : {}) };
 }
 
 /** A file or folder whose fsync failed is never fsynced again by the same process, which ends without a commit after it. */
@@ -157,27 +130,39 @@ function isMoreOfTheSame(act: RegisteredAct, step: string | undefined, at: numbe
   return act.command === "init" && (step === "make folders" || step === "fill the reserve") && at > 20 && at % 64 !== 0;
 }
 
+/** @returns the trials of one act, which leave out none of its steps */
+function trialsOf(act: RegisteredAct, trace: readonly TracedCall[]): readonly Trial[] {
+  const steps = stepsOf(trace);
+  if (!ALL_TRIALS) return sampleTrials(trace, steps, seededRandom(`${SEED} ${act.name}`));
+  return allTrials(trace).filter(({ at, fault }) => fault === undefined || !isMoreOfTheSame(act, steps[at - 1], at));
+}
+
+/** Every step was stopped, and failed. */
+function checkSteps(trace: readonly TracedCall[], trials: readonly Trial[]): void {
+  const steps = stepsOf(trace);
+  const those = (chosen: readonly Trial[]): ReadonlySet<string | undefined> =>
+    new Set(chosen.map(({ at }) => steps[at - 1]));
+  assert.deepEqual(those(trials.filter(({ fault }) => fault === undefined)), new Set(steps));
+  assert.deepEqual(those(trials.filter(({ fault }) => fault !== undefined)), new Set(steps));
+}
+
+const machine = await makeMachine();
+after(() => machine.end());
+
 for (const act of ACTS) {
-  test(`${act.name}, stopped or failed at every call, ends before or after, and can be done again`, async (t) => {
-    const machine = await makeMachine();
-    t.after(() => machine.end());
+  const how = ALL_TRIALS ? "at every call" : "at every step";
+  test(`${act.name}, stopped or failed ${how}, ends before or after, and can be done again`, async (t) => {
+    if (!ALL_TRIALS) t.diagnostic(`COFFER_TEST_SEED=${SEED}`);
     const start = await diskFor(machine, act);
     const whole = copy(start);
     await act.run(machine, whole, "run");
     const [before, after] = [await act.look(machine, copy(start)), await act.look(machine, copy(whole))];
     if (act.seen !== false) assert.notEqual(after, before);
     const scene: Scene = { machine, act, start, before, after, seen: new Map(), runs: 0 };
-    const [calls, steps] = [whole.calls, stepsOf(whole.trace)];
-    assert.ok(calls > 10, `${calls} calls`);
-    for (let at = 1; at <= calls; at += 1) {
-      await stopAt(scene, at);
-      if (isMoreOfTheSame(act, steps[at - 1], at)) continue;
-      for (const fault of FAULTS) {
-        if (!fault[1](whole.trace[at - 1]?.call ?? "read")) continue;
-        await failAt(scene, at, fault, false);
-        await failAt(scene, at, fault, true);
-      }
-    }
-    t.diagnostic(`${calls} calls, ${scene.runs} runs, ${scene.seen.size} different disks looked at`);
+    const trials = trialsOf(act, whole.trace);
+    assert.ok(whole.calls > 10, `${whole.calls} calls`);
+    checkSteps(whole.trace, trials);
+    for (const trial of trials) await runTrial(scene, trial);
+    t.diagnostic(`${whole.calls} calls, ${scene.runs} runs, ${scene.seen.size} different disks looked at`);
   });
 }

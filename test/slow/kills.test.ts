@@ -13,8 +13,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
 import { type Ended, type Running, runCli, startCli } from "../support/cli-process.ts";
 import { seededRandom } from "../support/transcripts.ts";
+import { ALL_TRIALS } from "../support/trials.ts";
 
-const KILLS = 30;
+const KILLS = ALL_TRIALS ? 30 : 12;
 const ACTS = ["add", "approve", "promote", "revoke"] as const;
 type Act = (typeof ACTS)[number];
 

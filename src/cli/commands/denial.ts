@@ -40,7 +40,7 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   const store = await open(context);
   const plan = await planRevoke(store, request);
   if (plan.already !== undefined) {
-    await forgetFallen(store, plan);
+    if (options.dryRun !== true) await forgetFallen(store, plan);
     ui.json(plannedRevokeJson(plan));
     ui.say(`${name.text} is revoked already (statement ${short(plan.already)}); nothing was done`);
     return;
