@@ -50,6 +50,8 @@ export const LIMITS = {
   defaultDenyDays: 365,
   /** The index of a bundle, in bytes. */
   bundleIndexBytes: 256 * 1024 * 1024,
+  /** The inventory of a delivery receipt, in bytes: some three million digests. */
+  inventoryBytes: 100_000_000,
   /** Items in a bundle. */
   bundleItems: 2_000_000,
   /** Volumes of a bundle. */

@@ -75,6 +75,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addDenial(program, act);
   addReading(program, act);
   addUpkeep(program, act);
+  addReceipt(program, act);
   addGit(program, act);
   addServing(program, act);
   addCompletion(program, act);
@@ -308,6 +309,31 @@ function addGit(program: Command, act: Act): void {
     .description("make the repository git/ in the store say what the store says now")
     .action(async (_options, command) =>
       act(async (context) => (await import("./commands/git.ts")).runGitExport(context))(command),
+    );
+}
+
+function addReceipt(program: Command, act: Act): void {
+  const receipt = program.command("receipt").description("what a store holds, signed, for whoever sends to it");
+  receipt
+    .command("create")
+    .description("write what this store holds into a file, for the next bundle to leave that out")
+    .argument("<file>", "a new file, as on a stick")
+    .action(async (file, _options, command) =>
+      act(async (context) => (await import("./commands/receipt.ts")).runReceiptCreate(context, file))(command),
+    );
+  receipt
+    .command("show")
+    .description("print what a receipt says; needs no store")
+    .argument("<file>", "a receipt")
+    .action(async (file, _options, command) =>
+      act(async (context) => (await import("./commands/receipt.ts")).runReceiptShow(context, file))(command),
+    );
+  receipt
+    .command("verify")
+    .description("say which revocations and refusals of this store have arrived there; 9 if not all have")
+    .argument("<file>", "another store's receipt")
+    .action(async (file, _options, command) =>
+      act(async (context) => (await import("./commands/receipt.ts")).runReceiptVerify(context, file))(command),
     );
 }
 

@@ -198,6 +198,18 @@ async function upkeep(script: Script): Promise<void> {
   await script.no("serve --port high --store my.coffer", "USAGE");
 }
 
+async function receipts(script: Script): Promise<void> {
+  await script.ok("receipt create own.receipt --store my.coffer");
+  await script.no("receipt create own.receipt --store my.coffer", "EXISTS");
+  await script.ok("receipt show own.receipt");
+  await script.no("receipt show policy.json", "JSON_INVALID");
+  await script.ok("init other.coffer --policy policy.json");
+  await script.ok("receipt create other.receipt --store other.coffer");
+  const { undelivered } = await script.ok("receipt verify other.receipt --store my.coffer", EXIT.incomplete);
+  assert.ok(Array.isArray(undelivered) && undelivered.length > 0);
+  await script.no("receipt verify own.receipt --store my.coffer", "USAGE");
+}
+
 /** Goes on from a copy that was made before the last entries. */
 async function restore(script: Script): Promise<void> {
   await script.no("log adopt-restore --store my.coffer", "USAGE");
@@ -220,6 +232,7 @@ test("json: every command says with --json what its schema says, done or refused
     await denials(script);
     await deletions(script);
     await upkeep(script);
+    await receipts(script);
     await restore(script);
     assert.deepEqual([...script.done].sort(), [...COMMANDS].sort(), "commands that did something");
     assert.deepEqual([...script.refused].sort(), [...COMMANDS].sort(), "commands that were refused");

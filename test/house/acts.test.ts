@@ -17,7 +17,7 @@ import { stepsOf } from "../support/steps.ts";
 const READING = [
   ...["key new", "key list", "key show", "policy show"],
   ...["log", "list", "show", "resolve", "path", "checkout", "serve", "help", "completion", "__complete", "man"],
-  ...["du", "doctor"],
+  ...["du", "doctor", "receipt create", "receipt show", "receipt verify"],
 ];
 
 /** Commands with commands below them that do something themselves. */
