@@ -5,6 +5,10 @@ import type { Ports } from "../repo/ports.ts";
 export interface Io {
   /** Data; the command's result. */
   readonly out: (text: string) => void;
+  /** Data that is no text; settles when it was taken. @throws CofferError IO_ERROR - nobody takes it */
+  readonly outBytes: (bytes: Uint8Array) => Promise<void>;
+  /** What comes in through stdin, once. */
+  readonly input: () => AsyncIterable<Uint8Array>;
   /** People: messages, prompts, progress. */
   readonly err: (text: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -4,15 +4,28 @@
 import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
 import { setTimeout } from "node:timers/promises";
-import { ERRORS, EXIT } from "../base/errors.ts";
+import { CofferError, ERRORS, EXIT } from "../base/errors.ts";
 import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
 import type { Io } from "./io.ts";
 import { run } from "./run.ts";
 
+/** Half of a bundle must not look like one: here a reader that went away is an error too. */
+function writeOut(bytes: Uint8Array): Promise<void> {
+  return new Promise((taken, refused) => {
+    process.stdout.write(bytes, (error) => {
+      if (error === undefined || error === null) return taken();
+      const code = "code" in error ? error.code : error.message;
+      refused(new CofferError("IO_ERROR", `cannot write the output (${code})`, { cause: error }));
+    });
+  });
+}
+
 const io: Io = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  outBytes: writeOut,
+  input: () => process.stdin,
   env: process.env,
   cwd: process.cwd(),
   home: homedir(),

@@ -6,12 +6,11 @@
 import { Command, CommanderError, Option } from "commander";
 import { CofferError, EXIT } from "../base/errors.ts";
 import { TOOL_VERSION } from "../repo/version.ts";
-import type { Context, GlobalOptions } from "./context.ts";
+import type { GlobalOptions } from "./context.ts";
 import { GLOBAL_OPTIONS } from "./global-options.ts";
 import type { Io } from "./io.ts";
+import { type Act, type Action, addBundles } from "./travel.ts";
 import { Ui } from "./ui.ts";
-
-type Action = (context: Context) => Promise<unknown>;
 
 /** What an action sets: the exit status of a run that did not throw. */
 interface Run {
@@ -78,6 +77,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addReceipt(program, act);
   addGit(program, act);
   addServing(program, act);
+  addBundles(program, act);
   addCompletion(program, act);
   for (const command of everyCommand(program)) {
     // Global options may stand after the command too, as people type them.
@@ -91,8 +91,6 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
 function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap(everyCommand)];
 }
-
-type Act = (action: Action) => (command: Command) => Promise<void>;
 
 function addSetup(program: Command, act: Act): void {
   program

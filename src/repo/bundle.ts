@@ -106,3 +106,5 @@ async function claimsOf({ objects }: Store, { names }: BundleIndex): Promise<Rea
   }
   return claims;
 }
+
+export type { Bundle };

@@ -48,7 +48,14 @@ export interface Volumes extends Source {
 /** The folder in a volume that holds its index. */
 const UNTARRED = "bundle";
 
-const DAMAGE = ["BUNDLE_INVALID", "VOLUME_DAMAGED", "SIGNATURE_INVALID", "UNSUPPORTED", "LIMIT_EXCEEDED"] as const;
+/** What makes a volume one that cannot be used. */
+export const DAMAGE = [
+  "BUNDLE_INVALID",
+  "VOLUME_DAMAGED",
+  "SIGNATURE_INVALID",
+  "UNSUPPORTED",
+  "LIMIT_EXCEEDED",
+] as const;
 
 /**
  * Looks at every place; reads of each volume no more than tells which one it is.
@@ -160,7 +167,8 @@ class Shelf {
   }
 }
 
-async function openPlace({ files, path, what }: Place): Promise<OpenFile> {
+/** @throws CofferError FILE_NOT_FOUND */
+export async function openPlace({ files, path, what }: Place): Promise<OpenFile> {
   const file = await files.open(path);
   if (file === undefined) throw new CofferError("FILE_NOT_FOUND", `${what}: no such file`);
   return file;

@@ -145,6 +145,16 @@ async function answers(script: Script): Promise<void> {
   await script.no("log --entry 99 --store my.coffer", "ENTRY_NOT_FOUND");
 }
 
+async function bundles(script: Script): Promise<void> {
+  await script.ok("bundle create acme/tiny 'acme/*@*' --out stick --store my.coffer");
+  await script.ok("bundle create acme/tiny --candidates --out errand.tar --store my.coffer");
+  await script.no("bundle create acme/tiny --out - --store my.coffer", "USAGE");
+  await script.ok("bundle inspect stick");
+  await script.no("bundle inspect nothing", "FILE_NOT_FOUND");
+  await script.ok("bundle verify stick");
+  await script.no("bundle verify nothing", "FILE_NOT_FOUND");
+}
+
 async function denials(script: Script): Promise<void> {
   await script.no("reject acme/many --store my.coffer --as bob", "USAGE");
   await script.ok("reject acme/many --reason no --store my.coffer --out errand");
@@ -229,6 +239,7 @@ test("json: every command says with --json what its schema says, done or refused
     await admission(script);
     await promotion(script, world);
     await answers(script);
+    await bundles(script);
     await denials(script);
     await deletions(script);
     await upkeep(script);

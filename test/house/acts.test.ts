@@ -17,7 +17,7 @@ import { stepsOf } from "../support/steps.ts";
 const READING = [
   ...["key new", "key list", "key show", "policy show"],
   ...["log", "list", "show", "resolve", "path", "checkout", "serve", "help", "completion", "__complete", "man"],
-  ...["du", "doctor", "receipt create", "receipt show", "receipt verify"],
+  ...["du", "doctor", "bundle inspect", "bundle verify", "receipt create", "receipt show", "receipt verify"],
 ];
 
 /** Commands with commands below them that do something themselves. */
@@ -33,6 +33,8 @@ test("every command is in the list of acts or known to write nothing", () => {
   const io = {
     ...{ out: () => undefined, err: () => undefined, env: {}, cwd: "/", home: "/", terminal: false },
     ask: () => assert.fail("no questions here"),
+    outBytes: () => assert.fail("no output here"),
+    input: () => assert.fail("no input here"),
     stopped: () => assert.fail("no signals here"),
     ports: {
       ...{ clock: () => 0, random: (length: number) => new Uint8Array(length), sleep: () => Promise.resolve() },

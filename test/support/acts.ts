@@ -13,6 +13,8 @@ import { parseRefPath } from "../../src/base/ref-path.ts";
 import { objectPath } from "../../src/objects/layout.ts";
 import { add } from "../../src/repo/add.ts";
 import { adoptRestore, examineRestore } from "../../src/repo/adopt-restore.ts";
+import { makeBundle } from "../../src/repo/bundle.ts";
+import { volumeNumbers, writeVolumes } from "../../src/repo/bundle-files.ts";
 import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
 import { deleteName, removeBytes } from "../../src/repo/delete.ts";
 import { fsck } from "../../src/repo/fsck.ts";
@@ -24,7 +26,9 @@ import { promote } from "../../src/repo/promote.ts";
 import { planReject, reject } from "../../src/repo/reject.ts";
 import { revoke } from "../../src/repo/revoke.ts";
 import { openStore, type Store } from "../../src/repo/store.ts";
-import { locationOn, type Machine, newLocation, openOn, portsOn, SOURCE, STORE } from "./machine.ts";
+import { checkVolumes } from "../../src/sync/check.ts";
+import { openVolumes } from "../../src/sync/volumes.ts";
+import { locationOn, type Machine, MEDIA, newLocation, openOn, portsOn, SOURCE, STORE } from "./machine.ts";
 import type { MemoryFiles } from "./memory-files.ts";
 
 /** One act on one disk, run by a fresh process each time. */
@@ -139,6 +143,30 @@ const ADOPT: RegisteredAct = {
   },
 };
 
+/** The volumes on the stick, each with what is wrong with it. */
+async function lookAtMedia(machine: Machine, disk: MemoryFiles): Promise<string> {
+  const files = portsOn(machine, disk, "look").openFolder(`${machine.root}/${MEDIA}`);
+  const names = ((await files.list(".")) ?? []).filter((name) => name.endsWith(".tar"));
+  if (names.length === 0) return "no volume";
+  const { faults, missing, objects } = await checkVolumes(await openVolumes([{ files, path: ".", what: "the stick" }]));
+  return JSON.stringify([names, faults.map(({ error }) => error.message), missing, objects]);
+}
+
+const BUNDLE: RegisteredAct = {
+  name: "bundle create",
+  command: "bundle create",
+  leads: false,
+  run: async (machine, disk, seed) => {
+    const ports = portsOn(machine, disk, seed);
+    const store = await openStore(locationOn(machine), ports);
+    const bundle = await makeBundle(store, { names: [NAME], patterns: [], candidates: false, blobs: true });
+    const files = ports.openFolder(`${machine.root}/${MEDIA}`);
+    return writeVolumes(store, bundle, volumeNumbers(bundle), { files }, { random: ports.random });
+  },
+  look: lookAtMedia,
+  check: async (machine, disk) => damageIn(await openOn(machine, disk, "check")),
+};
+
 const statementOf = async (store: Store) => (await needCandidate(store, NAME)).statement.id;
 
 export const ACTS: readonly RegisteredAct[] = [
@@ -177,6 +205,7 @@ export const ACTS: readonly RegisteredAct[] = [
       disk.plant(`${STORE}/refs/trusted/acme/other/v1`, new Uint8Array(3));
     },
   }),
+  BUNDLE,
   onStore("git export", (store) => exportGit(store), { seen: false }),
   ADOPT,
   onStore("reject", async (store, { people }) =>

@@ -24,6 +24,8 @@ export const SOURCE = "source";
 /** Where `init` is to make another store, and that store's state. */
 export const NEW_STORE = "new";
 export const NEW_STATE = "new-state";
+/** A stick. */
+export const MEDIA = "media";
 
 const MONTH_NS = 30n * 24n * 3600n * 1_000_000_000n;
 const HEX = "0123456789abcdef0123456789abcdef";
@@ -78,7 +80,7 @@ export async function makeMachine(): Promise<Machine> {
   for (const [path, bytes] of disks.state.snapshot()) disk.plant(`${STATE}/${path}`, bytes, 0o600);
   disk.plant(`${SOURCE}/notes.txt`, new TextEncoder().encode("hello\n"));
   disk.plant(`${SOURCE}/config.json`, new TextEncoder().encode('{"a": 1}\n'));
-  for (const folder of [`${STORE}/local/tmp`, NEW_STATE]) {
+  for (const folder of [`${STORE}/local/tmp`, NEW_STATE, MEDIA]) {
     await disk.makeFolder(folder);
     await disk.fsyncFolder(dirname(folder));
   }
@@ -96,6 +98,7 @@ export async function litter(disk: MemoryFiles): Promise<void> {
   disk.plant(`${STORE}/local/tmp/memory-0-${HEX}`, new Uint8Array(10));
   disk.plant(`${STORE}/local/tmp/${HEX}`, new Uint8Array(10));
   disk.plant(`.${NEW_STORE}.memory-0-${HEX}/local/tmp/memory-0-${HEX}`, new Uint8Array(10));
+  disk.plant(`${MEDIA}/.coffer-volume-memory-0-${HEX}`, new Uint8Array(10));
   for (const piece of ["05", "63"]) await disk.remove(`${STORE}/local/reserve/${piece}`);
   await disk.fsyncFolder(`${STORE}/local/reserve`);
 }

@@ -11,6 +11,8 @@ export const quietIo: Io = {
   home: "/",
   terminal: false,
   ask: () => Promise.reject(new Error("no questions here")),
+  outBytes: () => Promise.resolve(),
+  input: () => assert.fail("no input here"),
   stopped: () => Promise.resolve("SIGTERM"),
   ports: {
     clock: () => 0,

@@ -98,6 +98,8 @@ export class Scene {
       home: this.at("home"),
       terminal: false,
       ask: () => Promise.reject(new Error("asked")),
+      outBytes: () => Promise.resolve(),
+      input: () => assert.fail("no input here"),
       stopped: () => Promise.resolve("SIGTERM"),
       ports: {
         clock: () => this.nowS,

@@ -3,7 +3,7 @@
  * Names for what an act does to a disk, taken from the calls that it made and where they led: the steps of docs/crash.md.
  * Calls that change nothing have none. Layer: test support.
  */
-import { NEW_STATE, NEW_STORE, STATE, STORE } from "./machine.ts";
+import { MEDIA, NEW_STATE, NEW_STORE, STATE, STORE } from "./machine.ts";
 import type { TracedCall } from "./memory-files.ts";
 
 /** What each place of a store is called. */
@@ -35,6 +35,7 @@ function placeOf(path: string): Place {
   if (first === STATE || first === NEW_STATE) {
     return { area: "state", path: inner, kind: inner.endsWith("store_key") ? "store key" : "memory" };
   }
+  if (first === MEDIA) return { area: "store", path: path === MEDIA ? "volumes" : inner, kind: "volume" };
   const area = first.startsWith(`.${NEW_STORE}.`)
     ? "building"
     : first === STORE || first === NEW_STORE
@@ -80,6 +81,7 @@ function stepOf(call: string, path: string, other: string | undefined, { fates, 
   if (place.path === "")
     return call === "rename" ? "take the place" : call === "makeFolder" ? "make folders" : "fsync folders";
   const kind = place.kind === "temporary file" ? (fates.get(path) ?? "temporary file") : place.kind;
+  if (call === "remove" && place.kind === "volume" && !isOurs) return "sweep volumes";
   if (call === "remove" && place.kind === "temporary file" && !isOurs && !fates.has(path)) return "sweep leftovers";
   if (call === "rename" && other !== undefined) {
     const to = placeOf(other).kind;

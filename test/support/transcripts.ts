@@ -6,7 +6,18 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  createReadStream,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -153,6 +164,9 @@ async function runCommand(world: World, argv: readonly string[], { out, err }: P
       err(`${question}\n`);
       return world.answers.shift() ?? "";
     },
+    // What `coffer … --out -` printed is a file, and what `coffer … -` reads is one.
+    outBytes: async (bytes) => appendFileSync(join(world.folder, "stdout"), bytes),
+    input: () => createReadStream(join(world.folder, "stdin")),
     stopped: () => Promise.resolve("SIGTERM"),
     ports: {
       clock: () => world.nowS,

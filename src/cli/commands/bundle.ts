@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `bundle create`, `bundle inspect`, `bundle verify`: what travels between stores, made and looked at. Layer: cli. */
+import { basename, resolve } from "node:path";
+import { short } from "../../base/digest.ts";
+import { CofferError, EXIT } from "../../base/errors.ts";
+import { parseName, parsePattern } from "../../base/names.ts";
+import { quote } from "../../base/quote.ts";
+import { type Bundle, type BundleRequest, makeBundle, sameBundle } from "../../repo/bundle.ts";
+import { volumeNumbers, type WrittenVolume, writeVolumes } from "../../repo/bundle-files.ts";
+import {
+  type Inspected,
+  indexOf,
+  inspectBundle,
+  type Media,
+  type NamedPath,
+  streamVolume,
+  targetAt,
+  type Verified,
+  verifyBundle,
+} from "../../repo/bundle-media.ts";
+import type { Store } from "../../repo/store.ts";
+import { type Context, open, quoteArgument } from "../context.ts";
+import { counted, sizeText, table } from "../format.ts";
+import { createdJson, inspectedJson, verifiedJson } from "../json-bundles.ts";
+
+export interface CreateOptions {
+  readonly out: string;
+  /** commander's form of --no-blobs. */
+  readonly blobs: boolean;
+  readonly candidates?: boolean;
+  readonly revocations?: boolean;
+  readonly volumeSize?: string;
+  readonly onlyVolume?: string;
+  readonly again?: string;
+}
+
+const PIPE = "-";
+
+const named = ({ io }: Context, path: string): NamedPath => ({ absolute: resolve(io.cwd, path), shown: path });
+
+export async function runBundleCreate(
+  context: Context,
+  words: readonly string[],
+  options: CreateOptions,
+): Promise<void> {
+  const { io, ui } = context;
+  checkOptions(context, words, options);
+  const only = options.onlyVolume === undefined ? undefined : parseNumber(options.onlyVolume);
+  const store = await open(context);
+  const bundle = await bundleFor(context, store, words, options);
+  const numbers = volumeNumbers(bundle, only);
+  if (options.out === PIPE) {
+    for (const number of numbers) await streamVolume(store, bundle, number, io.outBytes);
+    ui.say(summary(bundle));
+    return;
+  }
+  const target = await targetAt(io.ports, named(context, options.out));
+  if (target.name !== undefined && numbers.length > 1) {
+    throw new CofferError("USAGE", `--out: expected a folder for ${numbers.length} volumes, found a file`);
+  }
+  const written = await writeVolumes(store, bundle, numbers, target, {
+    random: io.ports.random,
+    onBytes: (volume, done, of) => ui.progress(`volume ${volume}: ${sizeText(done)} of ${sizeText(of)}`),
+  });
+  tellCreated(context, bundle, written, options.out);
+}
+
+/** @throws CofferError USAGE - options that contradict each other */
+function checkOptions(context: Context, words: readonly string[], options: CreateOptions): void {
+  const ways = [words.length > 0, options.revocations === true, options.again !== undefined].filter(Boolean).length;
+  if (ways !== 1)
+    throw new CofferError("USAGE", "bundle create: expected names, --revocations or --again, one of them");
+  if (
+    options.again !== undefined &&
+    (options.candidates === true || !options.blobs || options.volumeSize !== undefined)
+  )
+    throw new CofferError(
+      "USAGE",
+      "bundle create: --again makes what was made; only --only-volume and --out go with it",
+    );
+  if (options.revocations === true && options.candidates === true)
+    throw new CofferError("USAGE", "bundle create: --revocations brings no names, so no candidates");
+  if (options.out === PIPE && context.ui.inJson)
+    throw new CofferError("USAGE", "bundle create: --out - prints the bundle itself, so not with --json");
+}
+
+async function bundleFor(
+  context: Context,
+  store: Store,
+  words: readonly string[],
+  options: CreateOptions,
+): Promise<Bundle> {
+  if (options.again !== undefined) {
+    const { index, signature } = await indexOf(context.io.ports, named(context, options.again));
+    return sameBundle(store, index, signature);
+  }
+  const isPattern = (word: string): boolean => word.includes("*");
+  const request: BundleRequest = {
+    names: words.filter((word) => !isPattern(word)).map((word) => parseName(word)),
+    patterns: words.filter(isPattern).map(parsePattern),
+    candidates: options.candidates === true,
+    blobs: options.blobs && options.candidates !== true && options.revocations !== true,
+    ...(options.volumeSize === undefined ? {} : { volumeBytes: parseVolumeSize(options.volumeSize) }),
+  };
+  context.ui.progress("gathering what travels");
+  return makeBundle(store, request);
+}
+
+function parseNumber(text: string): number {
+  if (/^[1-9][0-9]{0,3}$/.test(text)) return Number(text);
+  throw new CofferError("USAGE", `--only-volume: expected the number of a volume, found ${quote(text, 40)}`);
+}
+
+/** The largest file of FAT32, and what a single-layer DVD holds. */
+const MEDIA_BYTES: Readonly<Record<string, number>> = { fat32: 4_294_967_295, dvd: 4_700_000_000 };
+const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
+const LEAST_VOLUME_BYTES = 16 * 1024 ** 2;
+
+/** `fat32`, `dvd`, or a number of bytes with K, M, G or T for powers of 1,024. @throws CofferError USAGE */
+export function parseVolumeSize(text: string): number {
+  const media = MEDIA_BYTES[text.toLowerCase()];
+  if (media !== undefined) return media;
+  const [, digits, unit = ""] = /^([1-9][0-9]{0,14})([KMGT]?)$/i.exec(text) ?? [];
+  const bytes = Number(digits ?? 0) * (UNITS[unit.toUpperCase()] ?? 1);
+  if (Number.isSafeInteger(bytes) && bytes >= LEAST_VOLUME_BYTES) return bytes;
+  throw new CofferError(
+    "USAGE",
+    `--volume-size: expected fat32, dvd, or 16M and more (K, M, G, T), found ${quote(text, 40)}`,
+  );
+}
+
+function summary({ index: { id, value } }: Bundle): string {
+  const bytes = value.items.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const parts = [
+    counted(value.names.length, "name"),
+    ...(value.candidates.length > 0 ? [counted(value.candidates.length, "candidate")] : []),
+    counted(value.revocations.length, "revocation"),
+    counted(value.refusals.length, "refusal"),
+  ];
+  return `bundle ${short(id)} of log entry ${value.log.number}: ${parts.join(", ")}; ${counted(value.items.length, "item")}, ${sizeText(bytes)}`;
+}
+
+function tellCreated(context: Context, bundle: Bundle, written: readonly WrittenVolume[], out: string): void {
+  const { ui } = context;
+  ui.json(createdJson(bundle, written));
+  for (const { file } of written) ui.data(out.endsWith(".tar") ? out : `${out.replace(/\/+$/, "")}/${file}`);
+  ui.say(summary(bundle));
+  const all = bundle.index.value.volumes.length;
+  ui.say(
+    `${counted(written.length, "volume")}${written.length < all ? ` of ${all}` : ""}, ${sizeText(written.reduce((sum, { bytes }) => sum + bytes, 0))}`,
+  );
+  ui.next(`coffer bundle verify ${quoteArgument(out)}`);
+}
+
+function media(context: Context, paths: readonly string[]): Media {
+  if (paths.includes(PIPE)) {
+    if (paths.length > 1) throw new CofferError("USAGE", "expected - alone, or paths");
+    return { kind: "pipe", stream: context.io.input(), shown: "stdin" };
+  }
+  return { kind: "paths", paths: paths.map((path) => named(context, path)) };
+}
+
+export async function runBundleInspect(context: Context, paths: readonly string[]): Promise<void> {
+  const { ui } = context;
+  const looked = await inspectBundle(context.io.ports, media(context, paths));
+  ui.json(inspectedJson(looked));
+  for (const line of inspectedLines(looked)) ui.data(line);
+  for (const what of looked.missing) ui.warn(`${what} is not here`);
+  ui.say("all of this is the sender's word; `coffer bundle verify` checks hashes and signatures");
+  ui.next(`coffer bundle verify ${paths.map(quoteArgument).join(" ")}`);
+}
+
+const FILES_SHOWN = 20;
+
+function inspectedLines(looked: Inspected): string[] {
+  const { index, id, blobs, bytes } = looked;
+  const people = (signers: readonly string[]): string =>
+    signers.map((key) => [...looked.people].find(([keyId]) => keyId === key)?.[1] ?? short(key)).join(", ");
+  const documents = (entries: readonly (Inspected["names"][number] | Inspected["candidates"][number])[]): string[] =>
+    entries.flatMap((entry) => {
+      const state = "state" in entry ? entry.state : "candidate";
+      const signed = entry.signers.length === 0 ? "" : `  signed by ${people(entry.signers)}`;
+      const files = entry.files ?? [];
+      return [
+        `${state}  ${entry.name}  ${entry.manifest === undefined ? "" : short(entry.manifest)}${signed}`,
+        ...files
+          .slice(0, FILES_SHOWN)
+          .map(({ path, size, sha256, format }) => `  ${sha256}  ${sizeText(size).padStart(8)}  ${format}  ${path}`),
+        ...(files.length > FILES_SHOWN ? [`  and ${counted(files.length - FILES_SHOWN, "file")} more`] : []),
+      ];
+    });
+  return [
+    `bundle ${id}`,
+    ...table([
+      ["  from", `store ${index.store}, log entry ${index.log.number}`],
+      ["  signed by", `store key ${index.storeKey.keyId}`],
+      ["  policy", `root ${index.root}, ${counted(index.policies.length, "version")}`],
+      [
+        "  holds",
+        `${counted(index.items.length, "item")}, ${sizeText(bytes)}, in ${counted(index.volumes.length, "volume")}`,
+      ],
+      ["  blobs", `${index.blobs}: ${counted(blobs.count, "blob")}, ${sizeText(blobs.bytes)}`],
+      ["  denials", `${counted(index.revocations.length, "revocation")}, ${counted(index.refusals.length, "refusal")}`],
+    ]),
+    ...documents(looked.names),
+    ...documents(looked.candidates),
+    ...looked.revocations.map(({ name, state, statement, issuedAt, reason }) =>
+      [`${state ?? "denial"}`, name ?? short(statement), issuedAt, reason]
+        .filter((text) => text !== undefined)
+        .join("  "),
+    ),
+  ];
+}
+
+/** @returns 5 where something is damaged, 9 where a volume is missing */
+export async function runBundleVerify(context: Context, paths: readonly string[]): Promise<number> {
+  const { ui } = context;
+  let done = 0;
+  const verified = await verifyBundle(context.io.ports, media(context, paths), (bytes) => {
+    done += bytes;
+    ui.progress(`checking ${sizeText(done)}`);
+  });
+  ui.json(verifiedJson(verified));
+  sayVerified(context, verified);
+  if (verified.faults.length === 0 && verified.missing.length === 0) return EXIT.ok;
+  tellWhatToBring(context, verified, paths);
+  return verified.faults.length > 0 ? EXIT.corrupt : EXIT.incomplete;
+}
+
+function sayVerified({ ui }: Context, verified: Verified): void {
+  const { objects, signatures, blobs, blobsInPart, bytes, signers } = verified;
+  ui.data(
+    `checked ${counted(objects, "object")}, ${counted(signatures, "signature")} by ${counted(signers.size, "key")}, ${counted(blobs, "whole blob")}: ${sizeText(bytes)}`,
+  );
+  for (const [key, count] of [...signers].sort()) ui.data(`  key ${key}: ${counted(count, "good signature")}`);
+  if (blobsInPart > 0) ui.data(`  not whole here: ${counted(blobsInPart, "blob")}`);
+  for (const { error } of verified.faults) ui.data(`damaged: ${error.message} [${error.code}]`);
+  for (const what of verified.missing) ui.data(`missing: ${what}`);
+}
+
+function tellWhatToBring({ ui }: Context, { wanted, index }: Verified, paths: readonly string[]): void {
+  const [first] = wanted;
+  if (first === undefined) return;
+  const from = basename(paths[0] ?? "");
+  ui.say(
+    `where bundle ${short(index.id)} was made, with any good volume of it: coffer bundle create --again ${quoteArgument(from)} --only-volume ${first} --out FOLDER`,
+  );
+  if (wanted.length > 1)
+    ui.say(`and the same for ${counted(wanted.length - 1, "other volume")}: ${wanted.slice(1, 21).join(", ")}`);
+}
