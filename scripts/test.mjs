@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests: `node scripts/test.mjs [--fast] [--golden] [part of a path …]`.
- * `--fast` leaves out test/slow/ and *.slow.test.ts, `--golden` rewrites the expected transcripts. Fails when a test fails, when none ran,
- * when a file holds no test, and, with CI=true, when a test was skipped for a reason that allowed-skips.json lacks.
+ * Runs the tests: `node scripts/test.mjs [--fast | --slow] [--golden] [part of a path …]`.
+ * `--fast` leaves out test/slow/ and *.slow.test.ts, `--slow` runs only these, `--golden` rewrites the expected transcripts.
+ * Fails when a test fails, when none ran, when a file holds no test, and, with CI=true, when a test was skipped for a reason
+ * that allowed-skips.json lacks.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,18 +14,21 @@ import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode 
 const TIMEOUT_MS = 30 * 60 * 1000;
 
 function parse(args) {
-  const known = ["--fast", "--golden"];
+  const known = ["--fast", "--slow", "--golden"];
   const unknown = args.find((arg) => arg.startsWith("-") && !known.includes(arg));
-  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(" and ")}`, 2);
+  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(", ")}`, 2);
+  if (args.includes("--fast") && args.includes("--slow")) fail("--fast and --slow: expected one of them", 2);
   const filters = args.filter((arg) => !arg.startsWith("-"));
-  return { fast: args.includes("--fast"), golden: args.includes("--golden"), filters };
+  return { fast: args.includes("--fast"), slow: args.includes("--slow"), golden: args.includes("--golden"), filters };
 }
 
-function testFiles({ fast, filters }) {
+const isSlow = (name) => name.startsWith("test/slow/") || name.endsWith(".slow.test.ts");
+
+function testFiles({ fast, slow, filters }) {
   const all = filesBelow(join(ROOT, "test")).map((name) => `test/${name}`);
   return all
     .filter((name) => name.endsWith(".test.ts") && !name.includes("/node_modules/"))
-    .filter((name) => !fast || !(name.startsWith("test/slow/") || name.endsWith(".slow.test.ts")))
+    .filter((name) => (isSlow(name) ? !fast : !slow))
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 
@@ -46,7 +50,7 @@ function together(files, folder) {
   });
 }
 
-/** Properties are tried less often where the run must be quick. */
+/** Properties are tried less often where the run must be quick, unless the caller says how often. */
 const FAST_ENVIRONMENT = { COFFER_TEST_RUNS: "30" };
 
 /** Runs the files and returns Node's exit status with one record per test. */
@@ -62,7 +66,7 @@ function run(files, { golden, fast }) {
         ...["--test-reporter", reporter, "--test-reporter-destination", tally],
         ...(fast ? together(files, folder) : files),
       ],
-      { env: { ...cleanEnvironment(), ...(fast ? FAST_ENVIRONMENT : {}), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
+      { env: { ...(fast ? FAST_ENVIRONMENT : {}), ...cleanEnvironment(), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
     );
     const lines = readFileSync(tally, "utf8").split("\n");
     return { exit, records: lines.filter((line) => line !== "").map((line) => JSON.parse(line)) };

@@ -89,19 +89,28 @@ function isNoSpace(error: unknown): boolean {
 }
 
 /**
- * Runs an act that must not fail for want of room: should it, once more without the reserve. The act as a whole is run
- * again, with new files: nothing whose fsync failed is used.
+ * Runs an act that must not fail for want of room: should it, once more without the reserve, and then without what this
+ * machine was to remember of it. The act as a whole is run again, with new files: nothing whose fsync failed is used.
  *
  * @throws as `act`
  */
 export async function withReserve<T>(store: Store, act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (error) {
-    if (!isNoSpace(error) || store.readOnly || !(await giveUpReserve(store.files))) throw error;
-    store.warnings.push("the disk is full: this was done with the space that the store keeps back for it; free some");
-    return act();
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!isNoSpace(error) || store.readOnly || !(await makeRoom(store, error))) throw error;
+    }
   }
+}
+
+/** @returns false if there is nothing more to give up */
+async function makeRoom(store: Store, error: unknown): Promise<boolean> {
+  if (await giveUpReserve(store.files)) {
+    store.warnings.push("the disk is full: this was done with the space that the store keeps back for it; free some");
+    return true;
+  }
+  return isCofferError(error, "STATE_UNWRITABLE") && store.letMemoryWait();
 }
 
 /** After a commit that stands. @returns what is to be told; no room is no news to those whom `withReserve` told */

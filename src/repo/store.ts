@@ -64,6 +64,7 @@ export class Store {
   #seen: Seen;
   readonly #knownBefore: boolean;
   #swept = false;
+  #memoryMayWait = false;
 
   /** For `openStore` only. */
   constructor(parts: {
@@ -197,8 +198,23 @@ export class Store {
     if (this.#memory === undefined || this.#seen.head?.number === number) return;
     if (this.#seen.head !== undefined) await this.log.extendsFrom(this.#seen.head, entry);
     await this.log.settle(number);
-    await this.#memory.rememberHead(number, entry.id);
+    try {
+      await this.#memory.rememberHead(number, entry.id);
+    } catch (error) {
+      if (!this.#memoryMayWait || !isCofferError(error, "STATE_UNWRITABLE")) throw error;
+      this.warnings.push(`entry ${number} is not remembered by this machine: ${error.message}`);
+    }
     this.#seen = { ...this.#seen, head: { number, head: entry.id } };
+  }
+
+  /**
+   * For acts that deny: from now on a head that cannot be remembered is told, and stops nothing. Whatever it was compared
+   * with before still holds. @returns false if that was so already
+   */
+  letMemoryWait(): boolean {
+    const news = !this.#memoryMayWait;
+    this.#memoryMayWait = true;
+    return news;
   }
 
   /** A time that somebody entitled has signed: the clock cannot be earlier. @param seconds - since 1970 */

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { CofferError, isCofferError } from "../../src/base/errors.ts";
+import { openRealFiles } from "../../src/objects/real-files.ts";
 import { list } from "../../src/repo/list.ts";
 import { countReserve, fillReserve } from "../../src/repo/reserve.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
@@ -78,4 +79,31 @@ test("init makes it, a revocation without room gives it up and says so, the next
   assert.ok((await countReserve(store.files)).found < PIECES);
   await fixture.add("acme/next", { "model.safetensors": makeSafetensors(200, 2) });
   assert.deepEqual(await countReserve(store.files), { found: PIECES, expected: PIECES });
+});
+
+test("where only the state folder has no room a name is revoked all the same, and what is not remembered is told", async (t) => {
+  let full = false;
+  const fixture = await makeStoreFixture(t, undefined, {
+    openFolder: (path) => {
+      const files = openRealFiles(path);
+      const create = files.create.bind(files);
+      files.create = async (name, mode) => {
+        if (full && path.startsWith(fixture.location.stateHome))
+          throw new CofferError("NO_SPACE", `cannot create ${name}: ENOSPC`);
+        return create(name, mode);
+      };
+      return files;
+    },
+  });
+  await fixture.trust("acme/tiny", { "model.safetensors": makeSafetensors(100) });
+  await fixture.trust("acme/other", { "model.safetensors": makeSafetensors(100, 2) });
+  const other = await fixture.open();
+  await fixture.add("acme/new", { "model.safetensors": makeSafetensors(100, 3) });
+  full = true;
+  await fixture.revoke("acme/tiny", "a test", other);
+  assert.match(other.warnings.join("\n"), /^entry [0-9]+ is not remembered by this machine: memory: cannot write/m);
+  const store = await fixture.open();
+  await assert.rejects(store.head(), (error) => isCofferError(error, "STATE_UNWRITABLE"));
+  full = false;
+  assert.equal((await list(store)).names.find(({ name }) => name.text === "acme/tiny@main")?.state, "revoked");
 });

@@ -86,6 +86,13 @@ describe("scripts/test.mjs", () => {
     assert.deepEqual({ status, last }, { status: 0, last: "2 passed, 0 failed, 0 skipped" });
   });
 
+  test("--fast and --slow share the files between them", () => {
+    const files = { "test/x.test.ts": GOOD, "test/a/y.slow.test.ts": GOOD, "test/slow/z.test.ts": GOOD };
+    assert.equal(runner(files, ["--fast"]).last, "1 passed, 0 failed, 0 skipped");
+    assert.equal(runner(files, ["--slow"]).last, "2 passed, 0 failed, 0 skipped");
+    assert.equal(runner(files, ["--fast", "--slow"]).status, 2);
+  });
+
   test("one failed", () => {
     const { status, last } = runner({ "test/x.test.ts": GOOD, "test/y.test.ts": BAD });
     assert.deepEqual({ status, last }, { status: 1, last: "1 passed, 1 failed, 0 skipped" });
