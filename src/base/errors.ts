@@ -104,6 +104,7 @@ export const ERRORS = {
   // not found
   STORE_NOT_FOUND: entry(EXIT.notFound, "give --store, set COFFER_STORE, or make one with `coffer init`"),
   NAME_NOT_FOUND: entry(EXIT.notFound, "list names with `coffer list`"),
+  REMOTE_NOT_FOUND: entry(EXIT.notFound, "see `coffer remote list`, or add it with `coffer remote add`"),
   ENTRY_NOT_FOUND: entry(EXIT.notFound, "see `coffer log` for the entries that there are"),
   OBJECT_NOT_FOUND: entry(EXIT.notFound, "run `coffer fsck`; restore what is missing from a copy"),
   FILE_NOT_FOUND: entry(EXIT.notFound, "check the path"),

@@ -9,7 +9,7 @@ import { TOOL_VERSION } from "../repo/version.ts";
 import type { GlobalOptions } from "./context.ts";
 import { GLOBAL_OPTIONS } from "./global-options.ts";
 import type { Io } from "./io.ts";
-import { type Act, type Action, addBundles } from "./travel.ts";
+import { type Act, type Action, addBundles, addGit, addReceipt, addRemotes } from "./travel.ts";
 import { Ui } from "./ui.ts";
 
 /** What an action sets: the exit status of a run that did not throw. */
@@ -75,6 +75,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addReading(program, act);
   addUpkeep(program, act);
   addReceipt(program, act);
+  addRemotes(program, act);
   addGit(program, act);
   addServing(program, act);
   addBundles(program, act);
@@ -296,42 +297,6 @@ function addReading(program: Command, act: Act): void {
     .description("check every byte, ref and signature, offline")
     .action(async (_options, command) =>
       act(async (context) => (await import("./commands/reading.ts")).runFsck(context))(command),
-    );
-}
-
-function addGit(program: Command, act: Act): void {
-  program
-    .command("git")
-    .description("what stock git and git-lfs see of the store")
-    .command("export")
-    .description("make the repository git/ in the store say what the store says now")
-    .action(async (_options, command) =>
-      act(async (context) => (await import("./commands/git.ts")).runGitExport(context))(command),
-    );
-}
-
-function addReceipt(program: Command, act: Act): void {
-  const receipt = program.command("receipt").description("what a store holds, signed, for whoever sends to it");
-  receipt
-    .command("create")
-    .description("write what this store holds into a file, for the next bundle to leave that out")
-    .argument("<file>", "a new file, as on a stick")
-    .action(async (file, _options, command) =>
-      act(async (context) => (await import("./commands/receipt.ts")).runReceiptCreate(context, file))(command),
-    );
-  receipt
-    .command("show")
-    .description("print what a receipt says; needs no store")
-    .argument("<file>", "a receipt")
-    .action(async (file, _options, command) =>
-      act(async (context) => (await import("./commands/receipt.ts")).runReceiptShow(context, file))(command),
-    );
-  receipt
-    .command("verify")
-    .description("say which revocations and refusals of this store have arrived there; 9 if not all have")
-    .argument("<file>", "another store's receipt")
-    .action(async (file, _options, command) =>
-      act(async (context) => (await import("./commands/receipt.ts")).runReceiptVerify(context, file))(command),
     );
 }
 

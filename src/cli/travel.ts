@@ -40,3 +40,72 @@ export function addBundles(program: Command, act: Act): void {
       act(async (context) => (await import("./commands/bundle.ts")).runBundleVerify(context, places))(command),
     );
 }
+
+export function addGit(program: Command, act: Act): void {
+  program
+    .command("git")
+    .description("what stock git and git-lfs see of the store")
+    .command("export")
+    .description("make the repository git/ in the store say what the store says now")
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/git.ts")).runGitExport(context))(command),
+    );
+}
+
+export function addReceipt(program: Command, act: Act): void {
+  const receipt = program.command("receipt").description("what a store holds, signed, for whoever sends to it");
+  receipt
+    .command("create")
+    .description("write what this store holds into a file, for the next bundle to leave that out")
+    .argument("<file>", "a new file, as on a stick")
+    .action(async (file, _options, command) =>
+      act(async (context) => (await import("./commands/receipt.ts")).runReceiptCreate(context, file))(command),
+    );
+  receipt
+    .command("show")
+    .description("print what a receipt says; needs no store")
+    .argument("<file>", "a receipt")
+    .action(async (file, _options, command) =>
+      act(async (context) => (await import("./commands/receipt.ts")).runReceiptShow(context, file))(command),
+    );
+  receipt
+    .command("verify")
+    .description("say which revocations and refusals of this store have arrived there; 9 if not all have")
+    .argument("<file>", "another store's receipt")
+    .action(async (file, _options, command) =>
+      act(async (context) => (await import("./commands/receipt.ts")).runReceiptVerify(context, file))(command),
+    );
+}
+
+export function addRemotes(program: Command, act: Act): void {
+  const remote = program.command("remote").description("the other stores that this one trades with");
+  remote
+    .command("add")
+    .description("give a store, a stick, a server or a git host a name")
+    .argument("<name>")
+    .argument("<address>", "a folder, http(s)://…, or git+http(s)://… for a git host")
+    .action(async (name, address, _options, command) =>
+      act(async (context) => (await import("./commands/remote.ts")).runRemoteAdd(context, name, address))(command),
+    );
+  remote
+    .command("list")
+    .description("list them")
+    .action(async (_options, command) =>
+      act(async (context) => (await import("./commands/remote.ts")).runRemoteList(context))(command),
+    );
+  remote
+    .command("remove")
+    .description("forget one, with its receipt; nothing is removed there")
+    .argument("<name>")
+    .action(async (name, _options, command) =>
+      act(async (context) => (await import("./commands/remote.ts")).runRemoteRemove(context, name))(command),
+    );
+  remote
+    .command("status")
+    .description("say which revocations and refusals are known to have arrived; 9 if not all have")
+    .argument("[name]", "else all of them")
+    .option("--receipt <file>", "take this receipt as the newest from there first")
+    .action(async (name, options, command) =>
+      act(async (context) => (await import("./commands/remote.ts")).runRemoteStatus(context, name, options))(command),
+    );
+}

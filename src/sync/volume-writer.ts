@@ -78,12 +78,21 @@ async function* itemBytes(sender: Sender, { index, claims }: Bundle, item: Item)
     yield* blobBytes(sender, claims.get(item.blob), item, from);
     return;
   }
+  yield await smallItemBytes(sender, item);
+}
+
+/**
+ * An object or a signature that a bundle names, whole.
+ * @throws CofferError CORRUPT - it is missing here, or of another size
+ */
+export async function smallItemBytes(
+  sender: Sender,
+  item: Item & { kind: "object" | "signature" },
+): Promise<Uint8Array> {
   const bytes = await smallBytes(sender, item);
-  if (bytes?.length !== item.sizeBytes) {
-    const found = bytes === undefined ? "none" : `${bytes.length}`;
-    throw new CofferError("CORRUPT", `${itemPath(item)}: expected ${item.sizeBytes} bytes, found ${found}`);
-  }
-  yield bytes;
+  if (bytes?.length === item.sizeBytes) return bytes;
+  const found = bytes === undefined ? "none" : `${bytes.length}`;
+  throw new CofferError("CORRUPT", `${itemPath(item)}: expected ${item.sizeBytes} bytes, found ${found}`);
 }
 
 function smallBytes(sender: Sender, item: Item & { kind: "object" | "signature" }): Promise<Uint8Array | undefined> {

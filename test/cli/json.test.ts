@@ -218,6 +218,15 @@ async function receipts(script: Script): Promise<void> {
   const { undelivered } = await script.ok("receipt verify other.receipt --store my.coffer", EXIT.incomplete);
   assert.ok(Array.isArray(undelivered) && undelivered.length > 0);
   await script.no("receipt verify own.receipt --store my.coffer", "USAGE");
+  await script.ok("remote add other other.coffer --store my.coffer");
+  await script.no("remote add other /elsewhere --store my.coffer", "EXISTS");
+  await script.ok("remote list --store my.coffer");
+  await script.no("remote list --store none", "STORE_NOT_FOUND");
+  await script.ok("remote status --store my.coffer", EXIT.incomplete);
+  await script.ok("remote status other --receipt other.receipt --store my.coffer", EXIT.incomplete);
+  await script.no("remote status none --store my.coffer", "REMOTE_NOT_FOUND");
+  await script.ok("remote remove other --store my.coffer");
+  await script.no("remote remove other --store my.coffer", "REMOTE_NOT_FOUND");
 }
 
 /** Goes on from a copy that was made before the last entries. */

@@ -13,11 +13,12 @@ import { ACTS } from "../support/acts.ts";
 import { litter, makeMachine } from "../support/machine.ts";
 import { stepsOf } from "../support/steps.ts";
 
-/** Commands that write nothing into a store, or only copies of what lies there. */
+/** Commands that write nothing into a store, or only copies of what lies there, or what this machine notes for itself. */
 const READING = [
   ...["key new", "key list", "key show", "policy show"],
   ...["log", "list", "show", "resolve", "path", "checkout", "serve", "help", "completion", "__complete", "man"],
   ...["du", "doctor", "bundle inspect", "bundle verify", "receipt create", "receipt show", "receipt verify"],
+  ...["remote add", "remote list", "remote remove", "remote status"],
 ];
 
 /** Commands with commands below them that do something themselves. */

@@ -14,9 +14,8 @@ import { readSmallFile } from "../small-file.ts";
 /** Besides the inventory: the document and its signature. */
 const REST_BYTES = 128 * 1024;
 
-function read({ io }: Context, file: string): Promise<Delivery> {
-  const bytes = readSmallFile(resolve(io.cwd, file), LIMITS.inventoryBytes + REST_BYTES, "a receipt");
-  return readReceipt(bytes);
+export function readReceiptFile({ io }: Context, file: string): Uint8Array {
+  return readSmallFile(resolve(io.cwd, file), LIMITS.inventoryBytes + REST_BYTES, "a receipt");
 }
 
 export async function runReceiptCreate(context: Context, file: string): Promise<void> {
@@ -32,7 +31,7 @@ export async function runReceiptCreate(context: Context, file: string): Promise<
 
 export async function runReceiptShow(context: Context, file: string): Promise<void> {
   const { ui } = context;
-  const delivery = await read(context, file);
+  const delivery = await readReceipt(readReceiptFile(context, file));
   ui.json(deliveryJson(delivery));
   for (const line of deliveryLines(delivery)) ui.data(line);
   ui.say("what it says was said by the key above: compare that with the store that you mean");
@@ -66,7 +65,7 @@ function deliveryLines({ receipt: { id, value }, inventory }: Delivery): string[
 /** @returns 0 if every revocation and refusal of this store is known to have arrived there, else 9 */
 export async function runReceiptVerify(context: Context, file: string): Promise<number> {
   const { ui } = context;
-  const delivery = await read(context, file);
+  const delivery = await readReceipt(readReceiptFile(context, file));
   const store = await open(context);
   const compared = await compareReceipt(store, delivery);
   const { sameRoot, denials, undelivered, missing } = compared;

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `remote`: the other stores that this one trades with, and what is known to have arrived there. Layer: cli. */
+import { resolve } from "node:path";
+import { short } from "../../base/digest.ts";
+import { CofferError, EXIT } from "../../base/errors.ts";
+import { compareReceipt, type Delivered, type Delivery } from "../../repo/delivery.ts";
+import {
+  addRemote,
+  keepReceipt,
+  kindOf,
+  lastReceipt,
+  listRemotes,
+  needRemote,
+  type Remote,
+  removeRemote,
+} from "../../repo/remotes.ts";
+import type { Store } from "../../repo/store.ts";
+import { type Context, open, storeFlag } from "../context.ts";
+import { counted, table } from "../format.ts";
+import { readReceiptFile } from "./receipt.ts";
+
+/** Folders are kept whole, so that the remote is the same from wherever one calls. */
+function addressOf({ io }: Context, text: string): string {
+  return /^[a-z+]+:/i.test(text) ? text : resolve(io.cwd, text);
+}
+
+export async function runRemoteAdd(context: Context, name: string, address: string): Promise<void> {
+  const { ui } = context;
+  const store = await open(context);
+  const remote = await addRemote(store, name, addressOf(context, address));
+  ui.json(remoteJson(remote));
+  ui.data(`${remote.name}  ${remote.url}`);
+  ui.next(`coffer pull${storeFlag(context)} ${remote.name}`);
+}
+
+export async function runRemoteRemove(context: Context, name: string): Promise<void> {
+  const store = await open(context);
+  await removeRemote(store, name);
+  context.ui.json({ removed: name });
+}
+
+export async function runRemoteList(context: Context): Promise<void> {
+  const { ui } = context;
+  const remotes = await listRemotes(await open(context));
+  ui.json({ remotes: remotes.map(remoteJson) });
+  for (const line of table(remotes.map(({ name, url, store }) => [name, url, store === undefined ? "" : short(store)])))
+    ui.data(line);
+}
+
+function remoteJson({ name, url, store, commit }: Remote) {
+  return {
+    ...{ name, url, kind: kindOf(url) },
+    ...(store === undefined ? {} : { store }),
+    ...(commit === undefined ? {} : { commit }),
+  };
+}
+
+interface Status {
+  readonly remote: Remote;
+  readonly delivery?: Delivery;
+  readonly delivered?: Delivered;
+}
+
+async function statusOf(store: Store, remote: Remote): Promise<Status> {
+  const delivery = await lastReceipt(store, remote.name);
+  return delivery === undefined ? { remote } : { remote, delivery, delivered: await compareReceipt(store, delivery) };
+}
+
+export interface StatusOptions {
+  readonly receipt?: string;
+}
+
+/** @returns 0 if every revocation and refusal is known to have arrived at each remote, else 9 */
+export async function runRemoteStatus(
+  context: Context,
+  name: string | undefined,
+  options: StatusOptions,
+): Promise<number> {
+  const { ui } = context;
+  const store = await open(context);
+  const remotes = name === undefined ? await listRemotes(store) : [await needRemote(store, name)];
+  if (options.receipt !== undefined) await takeReceipt(context, store, name, options.receipt);
+  const all: Status[] = [];
+  for (const remote of remotes) all.push(await statusOf(store, remote));
+  const isBehind = ({ delivered }: Status): boolean => delivered === undefined || delivered.undelivered.length > 0;
+  const exit = all.some(isBehind) ? EXIT.incomplete : EXIT.ok;
+  ui.json({ remotes: all.map(statusJson), exit });
+  for (const status of all) for (const line of statusLines(status)) ui.data(line);
+  const behind = all.find(isBehind);
+  if (behind !== undefined) ui.next(`coffer push${storeFlag(context)} ${behind.remote.name}`);
+  return exit;
+}
+
+async function takeReceipt(context: Context, store: Store, name: string | undefined, file: string): Promise<void> {
+  if (name === undefined) throw new CofferError("USAGE", "--receipt: say of which remote");
+  await keepReceipt(store, await needRemote(store, name), readReceiptFile(context, file));
+}
+
+function statusJson({ remote, delivery, delivered }: Status) {
+  if (delivery === undefined || delivered === undefined) return { ...remoteJson(remote) };
+  const { issuedAt, log, store } = delivery.receipt.value;
+  const { sameRoot, denials, undelivered, missing } = delivered;
+  return { ...remoteJson(remote), receipt: { store, log, issuedAt }, sameRoot, ours: denials, undelivered, missing };
+}
+
+function statusLines({ remote, delivery, delivered }: Status): string[] {
+  if (delivery === undefined || delivered === undefined) return [`${remote.name}: no receipt has come from there`];
+  const { issuedAt, log, store } = delivery.receipt.value;
+  const { denials, undelivered, missing } = delivered;
+  return [
+    `${remote.name}: store ${short(store)} at entry ${log.number}, ${issuedAt} by its clock`,
+    `  delivered: ${denials - undelivered.length} of ${denials} revocations and refusals`,
+    ...undelivered.map((id) => `  not delivered: ${id}`),
+    ...(missing.length === 0 ? [] : [`  lacks ${counted(missing.length, "blob")} of what it trusts`]),
+  ];
+}

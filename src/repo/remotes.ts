@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Other stores that this one trades with, by the names that people here gave them, and the newest receipt of each.
+ * Layer: repo. Kept under local/: it is this machine's, never travels, and decides nothing about trust.
+ * Format: docs/format.md, "Remotes".
+ */
+import type { Digest } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { type Label, parseLabel } from "../base/names.ts";
+import { quote } from "../base/quote.ts";
+import type { GitId } from "../git/git-object.ts";
+import {
+  digest,
+  documentOf,
+  label,
+  makeDocument,
+  optional,
+  parsed,
+  readDocument,
+  record,
+  required,
+  sortedBy,
+} from "../objects/documents/schema.ts";
+import { ensureFolders, parentFolder, tempPath } from "../objects/layout.ts";
+import { readStored } from "../objects/object-store.ts";
+import { discard, writeTemp } from "../refs/temp-file.ts";
+import { type Delivery, readReceipt } from "./delivery.ts";
+import type { Store } from "./store.ts";
+
+/** How a remote is reached. */
+export type RemoteKind = "folder" | "http" | "git";
+
+export interface Remote {
+  readonly name: Label;
+  /** An absolute path (of another store, or of a stick), `http(s)://…` of a `coffer serve`, or `git+http(s)://…`. */
+  readonly url: string;
+  /** The store that was found there; from the first exchange on. */
+  readonly store?: Digest;
+  /** Of a git host: the commit that was last pushed to or fetched from it. */
+  readonly commit?: GitId;
+}
+
+const FILE = "local/remotes/remotes.json";
+const RECEIPTS = "local/remotes";
+const MOST = 1000;
+const FILE_BYTES = 4 * 1024 * 1024;
+
+const commitId = parsed((input): GitId => {
+  if (/^[0-9a-f]{40}$/.test(input)) return input as GitId;
+  throw new CofferError("DOCUMENT_INVALID", "commit: expected 40 lower-case hex characters");
+}, "a commit");
+
+const url = parsed((input) => {
+  kindOf(input);
+  return input;
+}, "the address of a remote");
+
+const schema = documentOf("coffer/remotes", {
+  remotes: required(
+    sortedBy(
+      record({ name: required(label), url: required(url), store: optional(digest), commit: optional(commitId) }),
+      (remote) => remote.name,
+      MOST,
+    ),
+  ),
+});
+
+/** @throws CofferError USAGE - neither an absolute path nor an address of a kind that is known; or with a password in it */
+export function kindOf(address: string): RemoteKind {
+  if (address.startsWith("/")) return "folder";
+  const git = address.startsWith("git+");
+  const plain = git ? address.slice(4) : address;
+  const found = URL.canParse(plain) ? new URL(plain) : undefined;
+  if (found === undefined || !["http:", "https:"].includes(found.protocol)) {
+    const expected = "a folder, http://…, https://…, git+http://… or git+https://…";
+    throw new CofferError("USAGE", `remote: expected ${expected}, found ${quote(address, 200)}`);
+  }
+  if (found.username !== "" || found.password !== "") {
+    throw new CofferError(
+      "USAGE",
+      "remote: expected an address without a user: set COFFER_GIT_USER and COFFER_GIT_PASSWORD",
+    );
+  }
+  return git ? "git" : "http";
+}
+
+/** All remotes, sorted by name. @throws CofferError CORRUPT */
+export async function listRemotes(store: Store): Promise<readonly Remote[]> {
+  const bytes = await readStored(store.files, FILE, FILE_BYTES);
+  if (bytes === undefined) return [];
+  try {
+    return readDocument(schema, bytes, "remotes.json").value.remotes;
+  } catch (error) {
+    if (!(error instanceof CofferError) || error.code === "UNSUPPORTED") throw error;
+    throw new CofferError("CORRUPT", `${FILE}: ${error.message}; remove it and add the remotes again`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws CofferError REMOTE_NOT_FOUND */
+export async function needRemote(store: Store, name: string): Promise<Remote> {
+  const remotes = await listRemotes(store);
+  const found = remotes.find((remote) => remote.name === name);
+  if (found !== undefined) return found;
+  const known = remotes.length === 0 ? "none" : remotes.map((remote) => remote.name).join(", ");
+  throw new CofferError("REMOTE_NOT_FOUND", `no remote is called ${quote(name, 80)}; there are: ${known}`);
+}
+
+/** @param address - see `Remote.url`. @throws CofferError EXISTS, USAGE, NAME_INVALID, LIMIT_EXCEEDED, NO_STORE_KEY */
+export async function addRemote(store: Store, name: string, address: string): Promise<Remote> {
+  const remote = { name: parseLabel(name, "remote"), url: address };
+  kindOf(address);
+  const remotes = await listRemotes(store);
+  if (remotes.some((other) => other.name === remote.name)) {
+    throw new CofferError("EXISTS", `a remote is called ${remote.name} already: remove it first`);
+  }
+  await save(store, [...remotes, remote]);
+  return remote;
+}
+
+/** With its receipt. @throws CofferError REMOTE_NOT_FOUND, NO_STORE_KEY */
+export async function removeRemote(store: Store, name: string): Promise<void> {
+  const { name: found } = await needRemote(store, name);
+  await save(
+    store,
+    (await listRemotes(store)).filter((remote) => remote.name !== found),
+  );
+  await store.files.remove(receiptPath(found));
+}
+
+/** What an exchange has shown. */
+export async function noteRemote(store: Store, remote: Remote): Promise<void> {
+  const others = (await listRemotes(store)).filter(({ name }) => name !== remote.name);
+  await save(store, [...others, remote]);
+}
+
+async function save(store: Store, remotes: readonly Remote[]): Promise<void> {
+  store.needSigner(); // who may not write the store keeps no remotes in it
+  const sorted = [...remotes].sort((a, b) => (a.name < b.name ? -1 : 1)).map((remote) => ({ ...remote }));
+  const { bytes } = makeDocument(schema, { type: "coffer/remotes", version: 1, remotes: sorted }, "remotes.json");
+  await put(store, FILE, bytes);
+}
+
+const receiptPath = (name: Label): string => `${RECEIPTS}/${name}.receipt`;
+
+/** Keeps a receipt that came from a remote, unless a newer one of the same store is here. */
+export async function keepReceipt(store: Store, { name }: Remote, file: Uint8Array): Promise<Delivery> {
+  const delivery = await readReceipt(file);
+  const before = await lastReceipt(store, name);
+  const isOlder =
+    before?.receipt.value.store === delivery.receipt.value.store &&
+    before.receipt.value.log.number > delivery.receipt.value.log.number;
+  if (isOlder) return before;
+  await put(store, receiptPath(name), file);
+  return delivery;
+}
+
+/** The newest receipt of a remote; undefined if none has come. @throws CofferError CORRUPT */
+export async function lastReceipt(store: Store, name: Label): Promise<Delivery | undefined> {
+  const file = await readStored(store.files, receiptPath(name), LIMITS.inventoryBytes + FILE_BYTES);
+  if (file === undefined) return undefined;
+  try {
+    return await readReceipt(file);
+  } catch (error) {
+    if (!(error instanceof CofferError)) throw error;
+    throw new CofferError("CORRUPT", `${receiptPath(name)}: ${error.message}; remove it`, { cause: error });
+  }
+}
+
+async function put({ files, ports: { random } }: Store, path: string, bytes: Uint8Array): Promise<void> {
+  const temp = tempPath(files, random);
+  await writeTemp(files, temp, bytes, 0o644);
+  try {
+    await ensureFolders(files, [parentFolder(path)]);
+    await files.rename(temp, path);
+  } catch (error) {
+    await discard(files, temp);
+    throw error;
+  }
+  await files.fsyncFolder(parentFolder(path));
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The list of remotes, and the receipts that came from them. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
+import {
+  addRemote,
+  keepReceipt,
+  kindOf,
+  lastReceipt,
+  listRemotes,
+  needRemote,
+  noteRemote,
+  removeRemote,
+} from "../../src/repo/remotes.ts";
+import { openStore } from "../../src/repo/store.ts";
+import { makeStoreFixture } from "../support/store-fixture.ts";
+
+test("what an address is, and what is none", () => {
+  const kinds = ["/mnt/stick", "http://127.0.0.1:8470", "https://a.example/x", "git+https://a.example/x.git"].map(
+    kindOf,
+  );
+  assert.deepEqual(kinds, ["folder", "http", "http", "git"]);
+  for (const bad of [
+    "",
+    "stick",
+    "ftp://a.example",
+    "git+ssh://a.example/x",
+    "git+/x",
+    "file:///x",
+    "http://",
+    "https://u:p@a.example/",
+  ])
+    assert.throws(() => kindOf(bad), { code: "USAGE" }, bad);
+});
+
+test("remotes are added, listed by name, changed and removed; a name is taken once", async (t) => {
+  const { store, open, location, ports, folder } = await makeStoreFixture(t);
+  assert.deepEqual(await listRemotes(store), []);
+  await addRemote(store, "stick", "/mnt/stick");
+  const hub = await addRemote(store, "hub", "git+https://a.example/models.git");
+  const commit = "1".repeat(40) as NonNullable<(typeof hub)["commit"]>;
+  await noteRemote(store, { ...hub, store: store.id, commit });
+  assert.deepEqual(structuredClone(await listRemotes(await open())), [
+    { name: "hub", url: "git+https://a.example/models.git", store: store.id, commit },
+    { name: "stick", url: "/mnt/stick" },
+  ]);
+  await assert.rejects(addRemote(store, "hub", "/elsewhere"), { code: "EXISTS" });
+  await assert.rejects(addRemote(store, "no name", "/elsewhere"), { code: "NAME_INVALID" });
+  await assert.rejects(addRemote(store, "x", "elsewhere"), { code: "USAGE" });
+  await assert.rejects(removeRemote(store, "gone"), { code: "REMOTE_NOT_FOUND" });
+  await assert.rejects(needRemote(store, "../hub"), { code: "REMOTE_NOT_FOUND" });
+  await removeRemote(store, "hub");
+  assert.deepEqual(
+    (await listRemotes(store)).map(({ name }) => name),
+    ["stick"],
+  );
+  const reader = await openStore({ ...location, secrets: join(folder, "none") }, ports);
+  assert.equal((await listRemotes(reader)).length, 1);
+  await assert.rejects(addRemote(reader, "y", "/y"), { code: "NO_STORE_KEY" });
+});
+
+test("a list that was damaged is named, not taken for an empty one", async (t) => {
+  const { store, location } = await makeStoreFixture(t);
+  await addRemote(store, "stick", "/mnt/stick");
+  const file = join(location.root, "local/remotes/remotes.json");
+  const good = readFileSync(file, "utf8");
+  for (const bad of ["", "{}\n", good.slice(0, -2), good.replace("/mnt", "mnt"), `${good} `]) {
+    writeFileSync(file, bad);
+    await assert.rejects(listRemotes(store), { code: "CORRUPT" }, bad);
+  }
+});
+
+test("of receipts the newest stays; a damaged one is named; they go with their remote", async (t) => {
+  const [here, there] = [await makeStoreFixture(t), await makeStoreFixture(t)];
+  const remote = await addRemote(here.store, "there", "/mnt/stick");
+  assert.equal(await lastReceipt(here.store, remote.name), undefined);
+  const older = await writeReceipt(there.store);
+  await there.trust("acme/one", { "README.md": new TextEncoder().encode("one\n") });
+  const newer = await writeReceipt(there.store);
+  const number = async (): Promise<number | undefined> =>
+    (await lastReceipt(here.store, remote.name))?.receipt.value.log.number;
+  await keepReceipt(here.store, remote, newer);
+  const expected = (await readReceipt(newer)).receipt.value.log.number;
+  assert.equal(await number(), expected);
+  await keepReceipt(here.store, remote, older);
+  assert.equal(await number(), expected);
+  await assert.rejects(keepReceipt(here.store, remote, newer.subarray(1)));
+  assert.equal(await number(), expected);
+  const file = join(here.location.root, "local/remotes/there.receipt");
+  writeFileSync(file, newer.subarray(0, -1));
+  await assert.rejects(lastReceipt(here.store, remote.name), { code: "CORRUPT" });
+  await removeRemote(here.store, "there");
+  assert.equal(existsSync(file), false);
+});
