@@ -102,7 +102,7 @@ const partsInOrder: IndexRule = ({ items, segmentBytes }) => {
   const astray = items.find(
     (item, at) => item.kind === "blob" && !isPartInOrder(item, items[at - 1], items[at + 1], segmentBytes),
   );
-  return astray && `${itemPath(astray)}: expected parts 0, 1, 2 … of ${segmentBytes} bytes, the last not longer`;
+  return astray && `${itemPath(astray)}: expected parts from 0 on of ${segmentBytes} bytes, the last not longer`;
 };
 
 type BlobItem = Item & { readonly kind: "blob" };

@@ -160,7 +160,7 @@ const isSplitOnce: HeaderRule = (fields) => {
     : `expected a path that is cut only where it has to be, found ${quote(pathOf(fields), 200)}`;
 };
 
-const unpadded = (text: string): string => PADDED.exec(text)?.[1] ?? text;
+const unpadded = (text: string): string => text.split("\0", 1)[0] ?? "";
 
 function pathOf({ prefix, name }: Fields): string {
   const before = unpadded(prefix);

@@ -23,16 +23,13 @@ export const OPENING_RULES: Record<string, Rule<TarMember>> = {
       : `expected an index of at most ${LIMITS.bundleIndexBytes} bytes, found ${sizeBytes}`,
 };
 
-/** The second: it is read before the index is parsed, so it is not known yet whose it must be. */
+/** The second: what its path must be is in the index, which is parsed when both have come. */
 export const SIGNATURE_RULES: Record<string, Rule<TarMember>> = {
-  "signature-second": ({ path }) =>
-    SIGNATURE_NAME.test(path) ? undefined : `expected the index's signature as the second member, found ${shown(path)}`,
   "signature-size": ({ sizeBytes }) =>
     sizeBytes <= LIMITS.signatureBytes
       ? undefined
       : `expected a signature of at most ${LIMITS.signatureBytes} bytes, found ${sizeBytes}`,
 };
-const SIGNATURE_NAME = /^bundle\/index\.json\.[0-9a-f]{64}\.sig$/;
 
 interface Signed {
   readonly path: string;
@@ -44,7 +41,7 @@ interface Signed {
 /** Before anything in the index is believed. */
 export const INDEX_SIGNATURE_RULES: Record<string, Rule<Signed>> = {
   "signed-by-its-store": ({ path, expected }) =>
-    path === expected ? undefined : "expected a signature by the store key that the index names, found another key's",
+    path === expected ? undefined : `expected ${expected} after the index, found ${shown(path)}`,
   "signature-verifies": ({ isGood }) =>
     isGood ? undefined : "expected a signature over this index by its store key, found one that does not verify",
 };

@@ -1,0 +1,83 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Recovers one model from the volumes of a bundle, and checks it, without Coffer: with tar, cat, sha256sum, ssh-keygen and
+# what every POSIX system has. It checks every hash and signature; whether you trust the people whose keys it is given is
+# for you to know: take their public keys from elsewhere, not from the stick.
+#
+#   rescue.sh NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar…
+#
+# NAME             namespace/model@version
+# TARGET           a folder that is not there yet: the files of the model come to lie in TARGET/files
+# ALLOWED_SIGNERS  lines `who ssh-ed25519 AAAA…` of the approvers (ssh-keygen(1), ALLOWED SIGNERS)
+# THRESHOLD        how many of these people must have signed
+set -eu
+
+stop() { echo "rescue: $*" >&2; exit 1; }
+[ $# -ge 5 ] || stop "expected: NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar..."
+name=$1 target=$2 signers=$3 threshold=$4
+shift 4
+[ ! -e "$target" ] || stop "$target: expected a folder that is not there yet"
+mkdir -p "$target/bundle" "$target/files"
+
+# 1. All volumes side by side. Members that are not of the three known forms are refused before anything is unpacked.
+for volume in "$@"; do
+  tar -tf "$volume" | grep -vE '^(bundle/(index\.json(\.[0-9a-f]{64}\.sig)?|volume\.json)|objects/[0-9a-f]{2}/[0-9a-f]{62}|signatures/[0-9a-f]{2}/[0-9a-f]{62}/[0-9a-f]{64}\.sig|blobs/[0-9a-f]{2}/[0-9a-f]{62}(\.part-[0-9]{5})?)$' &&
+    stop "$volume: holds something that no volume holds"
+  tar -xf "$volume" --no-same-owner --overwrite -C "$target"
+done
+
+at() { printf %s "$1" | sed 's,^..,&/,'; }                      # 0123… becomes 01/23…
+is() { [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] || stop "$2: not the bytes of its name"; }
+object() {                                                      # the path of an object, once its hash is found right
+  path="$target/objects/$(at "$1")"
+  [ -f "$path" ] || stop "object $1 is in none of the volumes"
+  is "$1" "$path"
+  echo "$path"
+}
+
+# 2. Every object and every whole blob is what its name says.
+for path in "$target"/objects/*/*; do
+  is "$(echo "$path" | sed 's,.*/objects/\(..\)/,\1,')" "$path"
+done
+
+# 3. Which statement stands for the name: the index says so, the statement repeats it.
+index="$target/bundle/index.json"
+statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"$name\",\"state\":\"trusted\"}" "$index" |
+  sed 's/{"heads":\["\([0-9a-f]*\)"\].*/\1/')
+[ ${#statement} = 64 ] || stop "$name: expected one trusted statement in the index, found none"
+document=$(object "$statement")
+ref="refs/trusted/$(echo "$name" | sed 's,@,/,')"
+grep -q "\"ref\":\"$ref\"" "$document" || stop "statement $statement is about another name"
+for revocation in "$target"/objects/*/*; do
+  grep -q '"ref":"refs/revoked/' "$revocation" || continue
+  grep -q "$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" "$revocation" && stop "$name was revoked: $revocation"
+done
+manifest=$(sed 's/.*"manifest":"\([0-9a-f]*\)".*/\1/' "$document")
+for revocation in "$target"/objects/*/*; do
+  grep -q '"ref":"refs/revoked/' "$revocation" && grep -q "$manifest" "$revocation" && stop "its manifest was revoked: $revocation"
+done
+
+# 4. Who signed the statement. Each person counts once, whatever keys they have.
+people=
+for signature in "$target/signatures/$(at "$statement")"/*.sig; do
+  [ -f "$signature" ] || continue
+  for who in $(ssh-keygen -Y find-principals -f "$signers" -s "$signature" 2> /dev/null); do
+    ssh-keygen -Y verify -f "$signers" -I "$who" -n coffer-statement -s "$signature" < "$document" > /dev/null 2>&1 || continue
+    case " $people " in *" $who "*) ;; *) people="$people $who" ;; esac
+  done
+done
+count=$(echo $people | wc -w)
+[ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people"
+
+# 5. Its files. Parts of a large one follow each other in the order of their names.
+list=$(object "$manifest")
+grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","sha256":"\(.*\)"/\2 \1/' |
+  while read -r blob path; do
+    case "/$path/" in */../* | */./* | *//*) stop "$path: leads out of the folder" ;; esac
+    mkdir -p "$(dirname "$target/files/$path")"
+    source="$target/blobs/$(at "$blob")"
+    if [ -f "$source" ]; then cat "$source"; else cat "$source".part-*; fi > "$target/files/$path"
+    is "$blob" "$target/files/$path"
+    echo "$blob  $path"
+  done
+echo "rescue: $name is whole, and signed by$people (statement $statement)" >&2

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A model is recovered from volumes alone, by docs/rescue.sh: tar, cat, sha256sum and ssh-keygen, none of our code. What is
+ * damaged, revoked or signed by too few is refused by the same script.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { folderOf, volumesOf } from "../support/bundles.ts";
+import { makeSafetensors, makeStoreFixture, type Person, type StoreFixture } from "../support/store-fixture.ts";
+
+const SCRIPT = fileURLToPath(new URL("../../docs/rescue.sh", import.meta.url));
+const MIB = 1024 * 1024;
+const WEIGHTS = makeSafetensors(20 * MIB, 5);
+
+async function world(t: TestContext): Promise<StoreFixture> {
+  const fixture = await makeStoreFixture(t);
+  const files = { "model.safetensors": WEIGHTS, "docs/README.md": Buffer.from("# a model\n") };
+  await fixture.trust("acme/tiny", files);
+  return fixture;
+}
+
+function signersFile({ folder, signers }: StoreFixture, ...people: readonly Person[]): string {
+  const path = join(folder, `signers-${people.join("-")}`);
+  writeFileSync(path, people.map((who) => `${who} ${signers[who].publicKey.text}\n`).join(""));
+  return path;
+}
+
+let runs = 0;
+function rescue(fixture: StoreFixture, volumes: string, people: readonly Person[], name = "acme/tiny@main") {
+  const target = join(fixture.folder, `rescued-${++runs}`);
+  const files = readdirSync(volumes).map((file) => join(volumes, file));
+  const args = [SCRIPT, name, target, signersFile(fixture, ...people), "2", ...files];
+  const { status, stdout, stderr } = spawnSync("sh", args, { encoding: "utf8" });
+  return { status, stdout, stderr, target };
+}
+
+describe("rescue with stock tools", () => {
+  test("a model comes out whole, its people are named; parts of a large file are put together", async (t) => {
+    const fixture = await world(t);
+    const volumes = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"], 9 * MIB));
+    assert.equal(readdirSync(volumes).length, 3);
+    const { status, stderr, target } = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, /is whole, and signed by (?:alice bob|bob alice)/);
+    assert.deepEqual(readFileSync(join(target, "files/model.safetensors")), Buffer.from(WEIGHTS));
+    assert.equal(readFileSync(join(target, "files/docs/README.md"), "utf8"), "# a model\n");
+  });
+
+  test("too few people, another name, a damaged or a missing volume, a revoked model: refused", async (t) => {
+    const fixture = await world(t);
+    const made = await volumesOf(fixture.store, ["acme/tiny"], 9 * MIB);
+    const volumes = folderOf(fixture.folder, made);
+    const few = rescue(fixture, volumes, ["alice", "carol"]);
+    assert.deepEqual([few.status, /expected 2 people/.test(few.stderr)], [1, true], few.stderr);
+    const other = rescue(fixture, volumes, ["alice", "bob"], "acme/other@main");
+    assert.deepEqual([other.status, /expected one trusted statement/.test(other.stderr)], [1, true], other.stderr);
+    assert.notEqual(rescue(fixture, folderOf(fixture.folder, made, [1, 2]), ["alice", "bob"]).status, 0);
+    const damaged = folderOf(fixture.folder, made);
+    const file = join(damaged, readdirSync(damaged).at(-1) ?? "");
+    const bytes = readFileSync(file);
+    bytes[3 * MIB] = (bytes[3 * MIB] ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+    const bad = rescue(fixture, damaged, ["alice", "bob"]);
+    assert.deepEqual([bad.status, /not the bytes of its name/.test(bad.stderr)], [1, true], bad.stderr);
+    await fixture.revoke("acme/tiny", "leaks");
+    const revoked = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"]));
+    assert.notEqual(rescue(fixture, revoked, ["alice", "bob"]).status, 0);
+  });
+});
