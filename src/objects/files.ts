@@ -90,6 +90,8 @@ export interface Files {
   fsyncFolder(path: string): Promise<void>;
   /** Names in a folder, sorted by bytes; undefined if absent. */
   list(path: string): Promise<readonly string[] | undefined>;
+  /** True if a folder holds nothing, at the same cost however much it holds; undefined if absent. */
+  isEmpty(path: string): Promise<boolean | undefined>;
   /** undefined if absent. */
   stat(path: string): Promise<FileStat | undefined>;
 }

@@ -43,17 +43,21 @@ export function parentFolder(path: string): string {
 const durable = new WeakMap<Files, Set<string>>();
 
 /**
- * Makes sure that folders are there, with their parents, and durably so. One that is there already may be another
- * writer's who was stopped before its fsync, so the parent is made durable once for each folder that is new to this
- * process. (`init` makes them all, but a copy of a store may have lost those that were empty.)
+ * Makes sure that folders are there, with their parents, and durably so, before anything is put into them. (`init` makes
+ * them all, but a copy of a store may have lost those that were empty.)
+ *
+ * One that is there and empty may be another writer's who was stopped before its fsync, so its parent is made durable.
+ * One that holds something is durable: whoever put the first thing there came through here before.
  */
 export async function ensureFolders(files: Files, paths: Iterable<string>): Promise<void> {
   const known = durable.get(files) ?? new Set<string>();
   durable.set(files, known);
   const unknown = [...paths].filter((path) => !known.has(path));
-  const parents = new Set(unknown.map((path) => (path.includes("/") ? parentFolder(path) : ".")));
+  const doubtful: string[] = [];
+  for (const path of unknown) if ((await files.isEmpty(path)) !== false) doubtful.push(path);
+  const parents = new Set(doubtful.map((path) => (path.includes("/") ? parentFolder(path) : ".")));
   for (const parent of parents) if ((await files.stat(parent)) === undefined) await ensureFolders(files, [parent]);
-  for (const path of unknown) await files.makeFolder(path);
+  for (const path of doubtful) await files.makeFolder(path);
   await Promise.all([...parents].map((parent) => files.fsyncFolder(parent)));
   for (const path of unknown) known.add(path);
 }

@@ -24,7 +24,7 @@ import {
 } from "node:fs";
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
-import { fsyncOf, readAt, shareLikeParent, writeAt } from "./descriptors.ts";
+import { fsyncOf, isEmptyFolder, readAt, shareLikeParent, sortByBytes, writeAt } from "./descriptors.ts";
 import type { FilePlace, FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
 import { placeOf } from "./mounts.ts";
 import { thisProcess } from "./this-process.ts";
@@ -105,12 +105,6 @@ export function overLimit(path: string, sizeBytes: number, limitBytes: number): 
 export function checkPosition(path: string, position: number): void {
   if (Number.isSafeInteger(position) && position >= 0) return;
   throw new CofferError("INTERNAL", `${path}: expected a position, found ${position}`);
-}
-
-/** Sorts by UTF-8 bytes, in place. JavaScript's own order is the same below U+D800, and quicker. */
-export function sortByBytes(names: string[]): string[] {
-  if (!names.some((name) => /[\ud800-\uffff]/.test(name))) return names.sort();
-  return names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
 
 class NodeFiles implements RealFiles {
@@ -203,6 +197,11 @@ class NodeFiles implements RealFiles {
     if (!this.#isFolder(path)) return undefined;
     const names = unless("ENOENT", undefined, "list", path, () => readdirSync(this.#at(path, true)));
     return names && sortByBytes(names);
+  }
+
+  async isEmpty(path: string): Promise<boolean | undefined> {
+    if (!this.#isFolder(path)) return undefined;
+    return unless("ENOENT", undefined, "list", path, () => isEmptyFolder(this.#at(path, true)));
   }
 
   async stat(path: string): Promise<FileStat | undefined> {

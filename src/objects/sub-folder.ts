@@ -18,6 +18,7 @@ export function subFolder(files: Files, folder: string): Files {
     removeFolder: (path) => files.removeFolder(at(path)),
     fsyncFolder: (path) => files.fsyncFolder(at(path)),
     list: (path) => files.list(at(path)),
+    isEmpty: (path) => files.isEmpty(at(path)),
     stat: (path) => files.stat(at(path)),
   };
 }

@@ -130,15 +130,9 @@ async function listNames(files: Files): Promise<readonly string[]> {
 /** Makes a fact durable, then drops what it outdates. */
 async function record(files: Files, name: string, pattern: RegExp): Promise<void> {
   await guarded("write to", async () => {
-    const file = await files.create(name, 0o600);
-    // There already: its maker may not have got as far as the fsync of the folder.
-    if (file !== undefined) {
-      try {
-        await file.fsync();
-      } finally {
-        await file.close();
-      }
-    }
+    // There already: its maker may not have got as far as the fsync of the folder. The name is all that there is to a
+    // fact, and names become durable with their folder: the file itself, being empty, needs no fsync.
+    await (await files.create(name, 0o600))?.close();
     await files.fsyncFolder(".");
     const all = facts((await files.list(".")) ?? [], pattern);
     const levels = [...new Set(all.map((fact) => fact.level))].slice(-LEVELS_KEPT);

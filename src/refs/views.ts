@@ -104,7 +104,7 @@ async function removeView(files: Files, path: string): Promise<void> {
 }
 
 async function removeIfEmpty(files: Files, folder: string): Promise<boolean> {
-  const isFilled = async (): Promise<boolean> => ((await files.list(folder)) ?? []).length > 0;
+  const isFilled = async (): Promise<boolean> => (await files.isEmpty(folder)) === false;
   if (await isFilled()) return false;
   try {
     await files.removeFolder(folder);

@@ -36,6 +36,7 @@ test("real: a symbolic link is damage for every way to read, and is never writte
     await rejects(files.read(path, 100), "CORRUPT");
     await rejects(files.open(path), "CORRUPT");
     await rejects(files.list(path), "CORRUPT");
+    await rejects(files.isEmpty(path), "CORRUPT");
     await rejects(files.makeFolder(path), "CORRUPT");
     await rejects(files.fsyncFolder(path), "CORRUPT");
     assert.equal(await files.create(path, 0o644), undefined);

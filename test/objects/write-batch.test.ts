@@ -7,7 +7,7 @@ import { generatePrivateKey } from "../../src/keys/private-key.ts";
 import { nodeSigner } from "../../src/keys/signer.ts";
 import { signSshsig } from "../../src/keys/sshsig.ts";
 import type { Files, NewFile } from "../../src/objects/files.ts";
-import { objectPath, signaturePath } from "../../src/objects/layout.ts";
+import { objectPath, parentFolder, signaturePath } from "../../src/objects/layout.ts";
 import { openObjects, readObject } from "../../src/objects/object-store.ts";
 import { planSignature, signersOf } from "../../src/objects/signatures.ts";
 import { WriteBatch } from "../../src/objects/write-batch.ts";
@@ -65,6 +65,32 @@ test("stopped at any call, an object is there whole or not at all", async () => 
       for (const { id, bytes } of OBJECTS) assert.deepEqual(await openObjects(after).read(id), bytes);
     }
   }
+});
+
+test("the folder above is fsynced for folders that are new or empty, and for no others", async () => {
+  const files = await disk();
+  const fsynced = async (): Promise<boolean> => {
+    const other = files.crash("none-lost");
+    await writeAll(other);
+    return other.trace.some(({ call, path }) => call === "fsyncFolder" && path === "objects");
+  };
+  assert.equal(await fsynced(), true);
+  for (const { id } of OBJECTS) files.plant(`${parentFolder(objectPath(id))}/more`, new Uint8Array());
+  assert.equal(await fsynced(), false);
+});
+
+test("a folder whose maker failed before it was durable is made so by the next writer", async () => {
+  const files = await disk();
+  await files.makeFolder("objects");
+  await files.fsyncFolder(".");
+  const only = (call: string): boolean => call === "fsyncFolder";
+  files.fault = { at: files.calls + 1, kind: "fail", code: "EIO", lasting: true, only };
+  await assert.rejects(writeAll(files), (error) => isCofferError(error, "IO_ERROR"));
+  for (const { id } of OBJECTS) assert.equal(await files.isEmpty(parentFolder(objectPath(id))), true);
+  files.fault = undefined;
+  await writeAll(files);
+  const after = files.crash("all-lost");
+  for (const { id, bytes } of OBJECTS) assert.deepEqual(await openObjects(after).read(id), bytes);
 });
 
 for (const code of ["ENOSPC", "EIO", "EMFILE", "EROFS"]) {

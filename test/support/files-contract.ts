@@ -258,6 +258,11 @@ function folders(makeFiles: Make): void {
     assert.deepEqual(await files.list("d/ab"), []);
     assert.equal(await files.list("e"), undefined);
     assert.equal(await files.list("e/f"), undefined);
+    assert.deepEqual(
+      [await files.isEmpty("d"), await files.isEmpty("."), await files.isEmpty("d/ab")],
+      [false, false, true],
+    );
+    assert.deepEqual([await files.isEmpty("e"), await files.isEmpty("e/f")], [undefined, undefined]);
   });
 
   test("folders can be fsynced, the root too; an absent one is an error", async (t) => {
@@ -332,6 +337,7 @@ function refusals(makeFiles: Make): void {
     await rejects(files.rename("a", "d"), "CORRUPT");
     await rejects(files.rename("d", "a"), "CORRUPT");
     await rejects(files.list("a"), "CORRUPT");
+    await rejects(files.isEmpty("a"), "CORRUPT");
     await rejects(files.makeFolder("a"), "CORRUPT");
     await rejects(files.removeFolder("a"), "CORRUPT");
     await rejects(files.fsyncFolder("a"), "CORRUPT");
@@ -345,6 +351,7 @@ function refusals(makeFiles: Make): void {
     await rejects(files.open("a/x"), "CORRUPT");
     await rejects(files.stat("a/x"), "CORRUPT");
     await rejects(files.list("a/x"), "CORRUPT");
+    await rejects(files.isEmpty("a/x"), "CORRUPT");
     await rejects(files.remove("a/x"), "CORRUPT");
     await rejects(files.touch("a/x"), "CORRUPT");
     await rejects(files.removeFolder("a/x"), "CORRUPT");
@@ -371,6 +378,7 @@ function refusals(makeFiles: Make): void {
       await rejects(files.removeFolder(path), "INTERNAL");
       await rejects(files.fsyncFolder(path), "INTERNAL");
       await rejects(files.list(path), "INTERNAL");
+      await rejects(files.isEmpty(path), "INTERNAL");
       await rejects(files.stat(path), "INTERNAL");
     }
     await rejects(files.rename("a", "."), "INTERNAL");

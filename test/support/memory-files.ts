@@ -8,8 +8,9 @@
  */
 import { createHash } from "node:crypto";
 import { CofferError, systemCode } from "../../src/base/errors.ts";
+import { sortByBytes } from "../../src/objects/descriptors.ts";
 import type { FileStat, Files, NewFile, OpenFile, Writer } from "../../src/objects/files.ts";
-import { checkFilePath, fileError, notRegular, overLimit, sortByBytes } from "../../src/objects/real-files.ts";
+import { checkFilePath, fileError, notRegular, overLimit } from "../../src/objects/real-files.ts";
 import { type HandleCall, type HandleDisk, newMemoryFile, openMemoryFile } from "./memory-handles.ts";
 import {
   adopt,
@@ -301,6 +302,15 @@ export class MemoryFiles implements Files {
     return this.#run({ call: "list", path, act, results: { ENOENT: undefined } });
   }
 
+  async isEmpty(path: string): Promise<boolean | undefined> {
+    const act = (): boolean => {
+      const node = this.#at(path);
+      if (node.kind === "file") throw new CofferError("CORRUPT", `${path} is not a folder`);
+      return node.entries.size === 0;
+    };
+    return this.#run({ call: "isEmpty", path, act, results: { ENOENT: undefined } });
+  }
+
   async stat(path: string): Promise<FileStat | undefined> {
     return this.#run({ call: "stat", path, act: () => statOf(this.#at(path)), results: { ENOENT: undefined } });
   }
@@ -308,7 +318,7 @@ export class MemoryFiles implements Files {
   /** One counted call: the fault if its number is up, else the act. */
   async #run<T, U = never>(task: Task<T, U>): Promise<T | U> {
     const { call, path, results = {} } = task;
-    checkFilePath(path, call === "list" || call === "stat" || call === "fsyncFolder");
+    checkFilePath(path, call === "list" || call === "isEmpty" || call === "stat" || call === "fsyncFolder");
     this.calls++;
     const number = this.calls;
     this.counts.set(call, this.count(call) + 1);

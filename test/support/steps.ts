@@ -63,7 +63,7 @@ export function stepsOf(trace: readonly TracedCall[]): readonly (string | undefi
 }
 
 function isWriting(call: string, isOurs: boolean): boolean {
-  if (["read", "open", "stat", "list", "file.read", "file.stat", "file.place"].includes(call)) return false;
+  if (["read", "open", "stat", "list", "isEmpty", "file.read", "file.stat", "file.place"].includes(call)) return false;
   return call !== "file.close" || isOurs;
 }
 
