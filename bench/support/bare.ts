@@ -45,7 +45,8 @@ export function bareResolve({ root, objects, signatures, absent }: ResolveWork):
   }
 }
 
-function sshsigMessage(namespace: string, bytes: Uint8Array): Buffer {
+/** What a key signs for `bytes` (PROTOCOL.sshsig section 3). */
+export function sshsigMessage(namespace: string, bytes: Uint8Array): Buffer {
   const text = (value: string | Buffer): Buffer => {
     const length = Buffer.alloc(4);
     length.writeUInt32BE(value.length);

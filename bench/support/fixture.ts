@@ -5,22 +5,11 @@
  *
  * Names that match `solo/*` have a rule with one approval, alice's; all others need alice and bob. Carol revokes.
  */
-import { createHash } from "node:crypto";
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { parseDigest } from "../../src/base/digest.ts";
+import { parseDigest, sha256OfText } from "../../src/base/digest.ts";
 import { type Name, parseManifestPath } from "../../src/base/names.ts";
 import { formatTime, parseTime, timeSeconds } from "../../src/base/time.ts";
 import type { PrivateKey } from "../../src/keys/private-key.ts";
@@ -29,9 +18,9 @@ import type { Files } from "../../src/objects/files.ts";
 import { objectPath } from "../../src/objects/layout.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { applyTargets, type Target } from "../../src/refs/apply-moves.ts";
-import { makeNextEntry } from "../../src/refs/log-entry.ts";
+import { makeFirstEntry, makeNextEntry } from "../../src/refs/log-entry.ts";
 import { entryPath } from "../../src/refs/log-layout.ts";
-import { NodeCache } from "../../src/refs/ref-node.ts";
+import { EMPTY_TREE, NodeCache } from "../../src/refs/ref-node.ts";
 import { type Added, add } from "../../src/repo/add.ts";
 import { approve, propose } from "../../src/repo/candidates.ts";
 import { init } from "../../src/repo/init.ts";
@@ -45,6 +34,21 @@ import { keyFrom, type Makers, makeModel, modelBytes, modelName, seededRandom } 
 const SEED = "coffer bench 1";
 const PEOPLE = ["alice", "bob", "carol"] as const;
 type Person = (typeof PEOPLE)[number];
+const EVERYWHERE = {
+  publishers: ["alice", "bob"],
+  revokers: { principals: ["carol"], threshold: 1 },
+  evidence: [{ kind: "inspection" }],
+};
+const POLICY = {
+  principals: Object.fromEntries(
+    PEOPLE.map((who) => [who, { keys: [{ key: keyFrom(SEED, who).publicKey.text, status: "active" }] }]),
+  ),
+  rootRole: { principals: PEOPLE, threshold: 2 },
+  rules: [
+    { names: "solo/*@*", ...EVERYWHERE, approvers: { principals: ["alice"], threshold: 1 } },
+    { names: "*/*@*", ...EVERYWHERE, approvers: { principals: ["alice", "bob"], threshold: 2 } },
+  ],
+};
 /** Models in one log entry of the build: two refs each. */
 const PER_ENTRY = 10_000;
 /** The last ones go in by the acts themselves, so that the newest entries are such as a store has. */
@@ -68,7 +72,7 @@ export interface Fixture {
 
 /** The store of `models` models, built if it is not there. Only one bench may work on it at a time. */
 export async function openFixture(models: number, say: (text: string) => void): Promise<Fixture> {
-  const folder = join(tmpdir(), "coffer-bench", `${models}-${formatKey()}`);
+  const folder = join(tmpdir(), "coffer-bench", `${models}-${await formatKey()}`);
   if (!isUsable(folder)) {
     const began = Date.now();
     say(`building a store of ${models} models in ${folder}`);
@@ -78,24 +82,20 @@ export async function openFixture(models: number, say: (text: string) => void): 
   return fixtureAt(folder, models);
 }
 
-/** Sources that say what a store looks like: with another one of them, stores are built anew. */
-const FORMAT = [
-  "src/base/canonical-json.ts",
-  "src/base/ref-path.ts",
-  "src/objects/layout.ts",
-  "src/refs/apply-moves.ts",
-  "src/refs/log-entry.ts",
-  "src/refs/ref-node.ts",
-  "bench/support/fixture-models.ts",
-  "bench/support/fixture.ts",
-];
-
-function formatKey(): string {
-  const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-  const documents = readdirSync(join(root, "src/objects/documents")).map((file) => `src/objects/documents/${file}`);
-  const hash = createHash("sha256");
-  for (const file of [...FORMAT, ...documents].sort()) hash.update(readFileSync(join(root, file)));
-  return hash.digest("hex").slice(0, 12);
+/**
+ * Names what a store of this program looks like: a model, a tree and a log entry of today's formats, and the policy. With
+ * any other bytes in them stores are built anew.
+ */
+async function formatKey(): Promise<string> {
+  const [root, issuedAt] = [sha256OfText(SEED), parseTime("2026-01-01T00:00:00Z")];
+  const signing = { signer: signer("alice"), now: timeSeconds(issuedAt) };
+  const makers = { ...people(), storeKey: signing.signer, policy: { id: root, root }, issuedAt };
+  const models = await Promise.all(Array.from({ length: 100 }, (_, number) => makeModel(makers, number)));
+  const refs = models.flatMap((model) => model.refs);
+  const tree = await applyTargets({ read: async () => undefined }, EMPTY_TREE.id, refs);
+  const entry = await makeFirstEntry({ refs: tree.root, moves: tree.moves }, root, signing);
+  const sample = [JSON.stringify(POLICY), entry.bytes, ...(models[0]?.files ?? []).flat()];
+  return sha256OfText(sample.map((part) => Buffer.from(part).toString("hex")).join(" ")).slice(0, 12);
 }
 
 /** Whole, since the folder gets its name last; and young enough. */
@@ -167,19 +167,7 @@ async function build(folder: string, models: number): Promise<void> {
 }
 
 function policyFor({ random, clock }: Ports) {
-  const all = { publishers: ["alice", "bob"], revokers: { principals: ["carol"], threshold: 1 } };
-  const evidence = [{ kind: "inspection" }];
-  const draft = {
-    principals: Object.fromEntries(
-      PEOPLE.map((who) => [who, { keys: [{ key: signer(who).publicKey.text, status: "active" }] }]),
-    ),
-    rootRole: { principals: PEOPLE, threshold: 2 },
-    rules: [
-      { names: "solo/*@*", ...all, approvers: { principals: ["alice"], threshold: 1 }, evidence },
-      { names: "*/*@*", ...all, approvers: { principals: ["alice", "bob"], threshold: 2 }, evidence },
-    ],
-  };
-  return policyFromFile(Buffer.from(JSON.stringify(draft)), random, clock());
+  return policyFromFile(Buffer.from(JSON.stringify(POLICY)), random, clock());
 }
 
 /** One log entry with models `from` to `to`, written straight to their places; views as a writer leaves them. */
@@ -204,11 +192,13 @@ async function plant(store: Store, from: number, to: number): Promise<void> {
   writeFileSync(join(store.root, entryPath(entry.facts.number)), entry.bytes, { flag: "wx", mode: 0o444 });
 }
 
+function people() {
+  return { seed: SEED, publisher: signer("alice"), approvers: [signer("alice"), signer("bob")] };
+}
+
 function makersFor(store: Store, policy: { readonly root: string; readonly issuedAt: string }): Makers {
   return {
-    seed: SEED,
-    publisher: signer("alice"),
-    approvers: [signer("alice"), signer("bob")],
+    ...people(),
     storeKey: store.needSigner(),
     policy: { id: store.pin, root: parseDigest(policy.root) },
     issuedAt: formatTime(timeSeconds(parseTime(policy.issuedAt))),

@@ -27,6 +27,11 @@ export function sha256(bytes: Uint8Array): Digest {
   return hash("sha256", bytes) as Digest;
 }
 
+/** The SHA-256 of the UTF-8 bytes of `text`. */
+export function sha256OfText(text: string): Digest {
+  return hash("sha256", text) as Digest;
+}
+
 /** Turns 32 raw bytes of SHA-256 output into a digest. */
 export function digestFromBytes(raw: Uint8Array): Digest {
   if (raw.length !== 32) throw new CofferError("DIGEST_INVALID", `digest: expected 32 bytes, found ${raw.length}`);

@@ -26,8 +26,9 @@ const LABEL = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 /** Windows opens a device for these, whatever follows the first dot and with spaces before it ("nul .txt"). */
 const DEVICE = /^(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$)(?: *\..*)?$/i;
 const RESERVED_NAMESPACE = "sha256";
-const PART_CHARS = 80;
-const ID_CHARS = 96;
+/** The longest part of a name, and the longest namespace and model together, with the slash. */
+export const PART_CHARS = 80;
+export const ID_CHARS = 96;
 
 function invalid(fault: string, text: string): never {
   throw new CofferError("NAME_INVALID", `name ${quote(text)}: ${fault}`);

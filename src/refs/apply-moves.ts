@@ -12,14 +12,13 @@ import { LIMITS } from "../base/limits.ts";
 import type { RefPath } from "../base/ref-path.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
+import { placeOf, type RefEntry } from "./ref-leaf.ts";
 import {
   byRef,
   DIGITS,
   makeRefNode,
   type NodeCache,
   type NodeSource,
-  placeOf,
-  type RefEntry,
   type RefInner,
   type RefNode,
   readNode,

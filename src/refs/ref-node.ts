@@ -9,10 +9,10 @@
  * there is one group only, which has a ref of each family at most and so always fits a leaf.
  */
 import type { CanonicalValue } from "../base/canonical-json.ts";
-import { type Digest, sha256, short } from "../base/digest.ts";
+import { type Digest, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
-import { groupOf, type RefPath } from "../base/ref-path.ts";
+import type { RefPath } from "../base/ref-path.ts";
 import {
   digest,
   documentOf,
@@ -27,13 +27,8 @@ import {
   sortedBy,
 } from "../objects/documents/schema.ts";
 import { type ObjectReader, readObject } from "../objects/object-store.ts";
+import { placeOf, type RefEntry, readPlainLeaf } from "./ref-leaf.ts";
 
-/** One ref, what it holds, and the SHA-256 of its group. */
-export interface RefEntry {
-  readonly ref: RefPath;
-  readonly id: Digest;
-  readonly place: Digest;
-}
 /** All refs of a subtree of at most LIMITS.leafRefs, sorted by path. */
 export interface RefLeaf {
   readonly kind: "leaf";
@@ -48,13 +43,6 @@ export type RefNode = RefLeaf | RefInner;
 
 /** The digits that a walk can take, in order. */
 export const DIGITS: readonly string[] = [..."0123456789abcdef"];
-
-const encoder = new TextEncoder();
-
-/** Where a ref stands in the tree: SHA-256 of its group, so that all refs of one name stand together. */
-export function placeOf(ref: RefPath): Digest {
-  return sha256(encoder.encode(groupOf(ref)));
-}
 
 const entry: Schema<RefEntry> = (value, at) => {
   if (!isPair(value)) return refuseAt(at, "a pair of ref and id");
@@ -82,8 +70,14 @@ const schema: Schema<RefNode> = (value, at) => {
 };
 
 /** @throws CofferError JSON_INVALID, DOCUMENT_INVALID, UNSUPPORTED, LIMIT_EXCEEDED */
-export function parseRefNode(bytes: Uint8Array): Stored<RefNode> {
-  return readDocument(schema, bytes, "ref tree node");
+export function parseRefNode(bytes: Uint8Array): RefNode {
+  const entries = readPlainLeaf(bytes);
+  return entries === undefined ? parseAnyNode(bytes) : { kind: "leaf", entries };
+}
+
+/** What `parseRefNode` must always agree with. @throws as `parseRefNode` */
+export function parseAnyNode(bytes: Uint8Array): RefNode {
+  return readDocument(schema, bytes, "ref tree node").value;
 }
 
 /** The one encoding of a node; a leaf's entries may come in any order. */
@@ -160,7 +154,7 @@ async function loadNode({ reader, cache }: NodeSource, id: Digest): Promise<RefN
   if (id === EMPTY_TREE.id) return EMPTY_TREE.value;
   const cached = cache?.get(id);
   if (cached !== undefined) return cached;
-  const { value } = await readObject(reader, id, "ref tree node", parseRefNode);
-  cache?.set(id, value);
-  return value;
+  const node = await readObject(reader, id, "ref tree node", parseRefNode);
+  cache?.set(id, node);
+  return node;
 }

@@ -10,16 +10,8 @@
 import type { Digest } from "../base/digest.ts";
 import type { RefPath } from "../base/ref-path.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
-import {
-  byRef,
-  DIGITS,
-  type NodeCache,
-  type NodeSource,
-  placeOf,
-  type RefEntry,
-  type RefNode,
-  readNode,
-} from "./ref-node.ts";
+import { placeOf, type RefEntry } from "./ref-leaf.ts";
+import { byRef, DIGITS, type NodeCache, type NodeSource, type RefNode, readNode } from "./ref-node.ts";
 
 /** A ref that came to hold another id: `from` absent, it was made; `to` absent, it was removed. */
 export interface Move {

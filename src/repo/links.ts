@@ -64,7 +64,7 @@ const may = (ids: readonly (Digest | undefined)[], kind: Kind): Link[] =>
   ids.flatMap((id) => (id === undefined ? [] : [{ id, kind, must: false }]));
 
 function linksOfNode(bytes: Uint8Array): Link[] {
-  const node = parseRefNode(bytes).value;
+  const node = parseRefNode(bytes);
   if (node.kind === "inner") return [...node.children.values()].map((id) => ({ id, kind: "node", must: true }));
   return node.entries.map(({ ref, id }) => ({ id, kind: KIND_OF_REF[parseRefPath(ref).family], must: true }));
 }

@@ -17,7 +17,8 @@ import { makeStatement } from "../../src/objects/documents/statement.ts";
 import { blobPath, objectPath, signaturePath } from "../../src/objects/layout.ts";
 import { makeFirstEntry } from "../../src/refs/log-entry.ts";
 import { entryPath } from "../../src/refs/log-layout.ts";
-import { EMPTY_TREE, makeRefNode, placeOf } from "../../src/refs/ref-node.ts";
+import { placeOf } from "../../src/refs/ref-leaf.ts";
+import { EMPTY_TREE, makeRefNode } from "../../src/refs/ref-node.ts";
 import { encodeStoreFile } from "../../src/repo/store-file.ts";
 
 export interface Item {
