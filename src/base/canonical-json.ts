@@ -96,7 +96,11 @@ function writeNumber(value: number): string {
   return String(value);
 }
 
+/** Text that JSON writes as it stands. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
 function writeString(value: string): string {
+  if (PLAIN.test(value)) return `"${value}"`;
   if (CONTROL.test(value)) return refuse("string", "found a control character");
   if (!value.isWellFormed()) return refuse("string", "found a lone surrogate");
   // Without control characters JSON.stringify escapes only '"' and '\', as RFC 8785 section 3.2.2.2 asks.

@@ -10,17 +10,17 @@ const TIME = /^(?:20[2-9][0-9]|21[0-9]{2})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[
 
 /** @throws CofferError TIME_INVALID - not that form, or no real date (30 February, leap second) */
 export function parseTime(text: string): Time {
-  const fail = (): never => {
-    throw new CofferError(
-      "TIME_INVALID",
-      `time: expected YYYY-MM-DDTHH:MM:SSZ from 2020 to 2199, found ${quote(text, 40)}`,
-    );
-  };
-  if (!TIME.test(text)) return fail();
+  if (!TIME.test(text)) return refuse(text);
   const ms = Date.parse(text);
   // A date that does not exist is moved by the parser, or refused: either way it does not print the same.
-  if (Number.isNaN(ms) || print(ms) !== text) return fail();
-  return text as Time;
+  return Number.isNaN(ms) || print(ms) !== text ? refuse(text) : (text as Time);
+}
+
+function refuse(text: string): never {
+  throw new CofferError(
+    "TIME_INVALID",
+    `time: expected YYYY-MM-DDTHH:MM:SSZ from 2020 to 2199, found ${quote(text, 40)}`,
+  );
 }
 
 /** Seconds since 1970 of a checked time. */

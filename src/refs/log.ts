@@ -11,7 +11,7 @@ import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
 import type { PublicKey } from "../keys/public-key.ts";
-import type { Files } from "../objects/files.ts";
+import type { FileStat, Files } from "../objects/files.ts";
 import { tempPath } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { type LogEntry, type LogLine, parseEntry, parseEntryLine, storeIdOf } from "./log-entry.ts";
@@ -80,6 +80,8 @@ export class Log {
   #known: LogEntry;
   /** How its file looked when its bytes were last compared. */
   #knownForm: { readonly entry: LogEntry; readonly form: string } | undefined;
+  /** The hint as it was last read, and how its file looked. */
+  #hint: { readonly form: string; readonly number: number | undefined } | undefined;
   /** Up to here this process made sure that the folder entries are on disk. */
   #durable = 0;
 
@@ -139,7 +141,7 @@ export class Log {
     const known = this.#known;
     const { number } = known.facts;
     const stat = await this.files.stat(entryPath(number));
-    const form = stat && `${stat.kind} ${stat.device} ${stat.inode} ${stat.sizeBytes} ${stat.mtimeNs}`;
+    const form = stat && formOf(stat);
     if (form !== undefined && this.#knownForm?.entry === known && this.#knownForm.form === form) return known;
     const found = await readEntryBytes(this.files, number);
     if (form !== undefined && found !== undefined && Buffer.compare(found, known.bytes) === 0) {
@@ -283,10 +285,18 @@ export class Log {
   async #readHint(): Promise<number | undefined> {
     const stat = await this.files.stat(HINT);
     if (stat?.kind !== "file" || stat.sizeBytes > HINT_BYTES) return undefined;
+    const form = formOf(stat);
+    if (this.#hint?.form === form) return this.#hint.number;
     const bytes = await this.files.read(HINT, LIMITS.signatureBytes);
     const digits = /^([1-9][0-9]{0,11})\n$/.exec(Buffer.from(bytes ?? []).toString("latin1"));
-    return digits === null ? undefined : Number(digits[1]);
+    const number = digits === null ? undefined : Number(digits[1]);
+    this.#hint = { form, number };
+    return number;
   }
+}
+
+function formOf({ kind, device, inode, sizeBytes, mtimeNs }: FileStat): string {
+  return `${kind} ${device} ${inode} ${sizeBytes} ${mtimeNs}`;
 }
 
 /** @throws CofferError FILE_SYSTEM_UNFIT - a store that was copied to where there are no hard links */

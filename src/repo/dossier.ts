@@ -99,6 +99,19 @@ export async function readManifest(reading: Reading, id: Digest): Promise<Stored
   return readObject(reading.objects, id, "manifest", parseManifest);
 }
 
+interface PolicyRule {
+  readonly policy: Policy;
+  readonly rule: Rule;
+}
+
+/** The rule of a name in each version that has one. */
+function rulesOf(policies: Policies, name: Name): PolicyRule[] {
+  return policies.flatMap(({ value: policy }) => {
+    const rule = ruleFor(policy, name);
+    return rule === undefined ? [] : [{ policy, rule }];
+  });
+}
+
 /** Reads for one name at one head; documents and signatures are read once each. */
 export class Dossier {
   private readonly reading: Reading;
@@ -109,6 +122,7 @@ export class Dossier {
   private readonly manifests = new Map<Digest, Promise<Stored<Manifest>>>();
   private readonly evidences = new Map<Digest, Promise<readonly SignedEvidence[]>>();
   private heads: Promise<readonly Member[]> | undefined;
+  private ownRules: readonly PolicyRule[] | undefined;
   /** Of documents that are being signed: keys whose signatures will be stored with what is judged here. */
   private readonly taken = new Map<Digest, Set<KeyId>>();
 
@@ -128,13 +142,9 @@ export class Dossier {
   }
 
   /** Rules under which signatures about `of` may count: that name's own and the judged name's, in every version. */
-  private rulesFor(of: Name): { policy: Policy; rule: Rule }[] {
-    return this.policies.flatMap(({ value: policy }) =>
-      [of, this.name].flatMap((name) => {
-        const rule = ruleFor(policy, name);
-        return rule === undefined ? [] : [{ policy, rule }];
-      }),
-    );
+  private rulesFor(of: Name): readonly PolicyRule[] {
+    this.ownRules ??= rulesOf(this.policies, this.name);
+    return of.text === this.name.text ? this.ownRules : [...rulesOf(this.policies, of), ...this.ownRules];
   }
 
   /** Takes a statement as here before it is stored. */
