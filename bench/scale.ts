@@ -5,9 +5,8 @@
  */
 import { spawnSync } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Name, parseName } from "../src/base/names.ts";
 import { tweetnaclSigner } from "../src/keys/signer.ts";
 import { list } from "../src/repo/list.ts";
@@ -16,6 +15,7 @@ import { resolve } from "../src/repo/resolve.ts";
 import { revoke } from "../src/repo/revoke.ts";
 import type { Store } from "../src/repo/store.ts";
 import { barePromote, bareResolve, keyObject, type PromoteWork, type ResolveWork } from "./support/bare.ts";
+import { commandOf, environmentOf } from "./support/command.ts";
 import { newTrace, type Trace, traced } from "./support/files-wraps.ts";
 import { type Fixture, openFixture, proposeBy } from "./support/fixture.ts";
 import { type Bench, type Contender, type Count, interleave, type Ratio, ratioOf, timed } from "./support/harness.ts";
@@ -27,12 +27,6 @@ const RESOLVED = 20;
 /** Of a promotion of what is approved; one person's alone has two signatures and a statement more to write. */
 const MOST_FSYNCS = 16;
 const MOST_FSYNCS_ALONE = 22;
-const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
-const BUILT: { readonly bin: { readonly coffer: string } } = JSON.parse(
-  readFileSync(join(ROOT, "package.json"), "utf8"),
-);
-const CLI = join(ROOT, BUILT.bin.coffer);
-
 /** One store under test, and what its acts did last. */
 class Site {
   readonly label: string;
@@ -191,16 +185,14 @@ function readsOf(site: Site, { read, absent }: Trace): ResolveWork {
 function resolveProcess(site: Site): Contender {
   return async () => {
     const [name] = site.nextNames(1);
-    const env = { ...process.env, XDG_STATE_HOME: site.fixture.location.stateHome, COFFER_STATE: stateOf(site) };
+    const env = environmentOf(site.fixture, site.store);
     const args = ["resolve", name?.text ?? "", "--store", site.fixture.location.root];
     return timed(() => {
-      const run = spawnSync(process.execPath, [CLI, ...args], { env, encoding: "utf8" });
+      const run = spawnSync(process.execPath, [commandOf(), ...args], { env, encoding: "utf8" });
       if (run.status !== 0) throw new Error(`coffer resolve: ${run.stderr}`);
     });
   };
 }
-
-const stateOf = ({ store, fixture }: Site): string => join(fixture.location.stateHome, store.id);
 
 async function sampleList(site: Site): Promise<number> {
   return timed(() => list(site.store));

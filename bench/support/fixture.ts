@@ -173,7 +173,7 @@ function policyFor({ random, clock }: Ports) {
 /** One log entry with models `from` to `to`, written straight to their places; views as a writer leaves them. */
 async function plant(store: Store, from: number, to: number): Promise<void> {
   const head = await store.log.findHead();
-  const makers = makersFor(store, JSON.parse(readFileSync(join(store.root, objectPath(store.pin)), "utf8")));
+  const makers = await makersFor(store, JSON.parse(readFileSync(join(store.root, objectPath(store.pin)), "utf8")));
   const targets: Target[] = [];
   for (let number = from; number < to; number += 1) {
     const { files, refs } = await makeModel(makers, number);
@@ -186,7 +186,7 @@ async function plant(store: Store, from: number, to: number): Promise<void> {
   }
   const tree = await applyTargets(store.objects, head.facts.refs, targets, new NodeCache(100_000));
   for (const { id, bytes } of tree.nodes) writeFileSync(join(store.root, objectPath(id)), bytes, { mode: 0o444 });
-  const signing = { signer: store.needSigner(), now: store.ports.clock() };
+  const signing = { signer: await store.needSigner(), now: store.ports.clock() };
   const input = { refs: tree.root, moves: tree.moves, note: `models ${from} to ${to}` };
   const entry = await makeNextEntry(input, head, signing);
   writeFileSync(join(store.root, entryPath(entry.facts.number)), entry.bytes, { flag: "wx", mode: 0o444 });
@@ -196,10 +196,10 @@ function people() {
   return { seed: SEED, publisher: signer("alice"), approvers: [signer("alice"), signer("bob")] };
 }
 
-function makersFor(store: Store, policy: { readonly root: string; readonly issuedAt: string }): Makers {
+async function makersFor(store: Store, policy: { readonly root: string; readonly issuedAt: string }): Promise<Makers> {
   return {
     ...people(),
-    storeKey: store.needSigner(),
+    storeKey: await store.needSigner(),
     policy: { id: store.pin, root: parseDigest(policy.root) },
     issuedAt: formatTime(timeSeconds(parseTime(policy.issuedAt))),
   };

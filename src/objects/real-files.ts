@@ -50,9 +50,6 @@ export function openRealFiles(rootPath: string): RealFiles {
   return new NodeFiles(resolve(rootPath));
 }
 
-/** A part that is empty, "." or "..", or a NUL anywhere. */
-const NOT_PLAIN = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
-
 /**
  * Refuses a path that the port's callers must never build.
  *
@@ -61,7 +58,8 @@ const NOT_PLAIN = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
  */
 export function checkFilePath(path: string, folder = false): void {
   if (folder && path === ".") return;
-  if (NOT_PLAIN.test(path)) throw new CofferError("INTERNAL", `expected a plain relative path, found ${JSON.stringify(path)}`);
+  if (/(?:^|\/)\.{0,2}(?:\/|$)|\0/.test(path))
+    throw new CofferError("INTERNAL", `expected a plain relative path, found ${JSON.stringify(path)}`);
 }
 
 /** What the port throws for the system error `error`, met on the way to `doing` ("read", "link" …) `path`. */

@@ -6,7 +6,7 @@
  * A verdict reads several leaves of up to 64 refs for one ref each, so their parsing is most of its cost in a large store.
  * Here one pass over the text takes the place of JSON, canonical form and schema; it knows one spelling and no other.
  */
-import { type Digest, sha256OfText } from "../base/digest.ts";
+import { type Digest, isDigest, sha256OfText } from "../base/digest.ts";
 import { LIMITS } from "../base/limits.ts";
 import { groupOf, isCommonRef, type RefPath } from "../base/ref-path.ts";
 
@@ -24,9 +24,6 @@ export function placeOf(ref: RefPath): Digest {
 
 const HEAD = '{"entries":[';
 const TAIL = '],"type":"coffer/refs","version":1}\n';
-/** `["<ref>","<id>"]`, and the comma before a further one. */
-const ENTRY = /\["([a-z0-9_./-]+)","([0-9a-f]{64})"\](,?)/y;
-
 /**
  * The entries of a leaf. Whatever comes from here is what the general parser makes of the same bytes, by a property test.
  * @returns undefined for bytes that the general parser has to judge: an inner node, an empty leaf, a long name, damage
@@ -35,18 +32,20 @@ export function readPlainLeaf(bytes: Uint8Array): readonly RefEntry[] | undefine
   // One character a byte: what is not ASCII matches nothing below.
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
   if (!text.startsWith(HEAD) || !text.endsWith(TAIL)) return undefined;
+  const end = text.length - TAIL.length;
   const entries: RefEntry[] = [];
   let before = "";
-  let at = HEAD.length;
-  for (let more = true; more; ) {
-    ENTRY.lastIndex = at;
-    const [all, ref, id, comma] = ENTRY.exec(text) ?? [];
-    if (all === undefined || ref === undefined || id === undefined) return undefined;
-    if (!isCommonRef(ref) || ref <= before) return undefined;
-    entries.push({ ref, id: id as Digest, place: placeOf(ref) });
+  // Each is `["<ref>","<id>"]`, with a comma before the next.
+  for (let at = HEAD.length; text.startsWith('["', at); at += 1) {
+    const quote = text.indexOf('"', at + 2);
+    const [ref, id] = [text.slice(at + 2, quote), text.slice(quote + 3, quote + 67)];
+    if (!text.startsWith('","', quote) || !text.startsWith('"]', quote + 67)) return undefined;
+    if (!isCommonRef(ref) || !isDigest(id) || ref <= before) return undefined;
+    entries.push({ ref, id, place: placeOf(ref) });
     before = ref;
-    at += all.length;
-    more = comma !== "";
+    at = quote + 69;
+    if (at === end) return entries.length <= LIMITS.leafRefs ? entries : undefined;
+    if (text[at] !== ",") return undefined;
   }
-  return at + TAIL.length === text.length && entries.length <= LIMITS.leafRefs ? entries : undefined;
+  return undefined;
 }

@@ -76,7 +76,7 @@ interface Intake {
  *   IO_ERROR, NO_STORE_KEY, REF_MOVED. The store is as before or has the whole model.
  */
 export async function add(store: Store, request: AddRequest): Promise<Added> {
-  store.needSigner();
+  await store.needSigner();
   await store.sweep(); // what a stopped act left may be as large as what comes now
   const staged: StagedBlob[] = [];
   const moved: MovedFile[] = [];
@@ -247,7 +247,7 @@ async function land(
   batch: WriteBatch,
 ): Promise<Pick<Added, "state" | "moved">> {
   const evidence = inspectionEvidence(manifest.id, findings, store.ports.clock());
-  const armored = await signSshsig(store.needSigner(), "coffer-evidence", evidence.bytes);
+  const armored = await signSshsig(await store.needSigner(), "coffer-evidence", evidence.bytes);
   const ref = nameRef(family, name);
   let state: Added["state"] = family;
   const committed = await store.commit(async (head) => {

@@ -142,7 +142,7 @@ export async function adoptRestore(
   ports: Ports,
 ): Promise<Adopted> {
   const store = await openStore({ ...location, memory: false }, ports);
-  store.needSigner();
+  await store.needSigner();
   await store.sweep();
   const memory = await memoryOf(location, ports, store.id);
   const restore = await examine(store, memory);
@@ -235,7 +235,7 @@ async function buildLog(
   note: string,
 ): Promise<{ readonly first: LogEntry; readonly last: LogEntry }> {
   const { ports, objects } = store;
-  const signing = { signer: store.needSigner(), now: ports.clock() };
+  const signing = { signer: await store.needSigner(), now: ports.clock() };
   const batch = store.batch();
   const pin = makeList([store.pin]);
   batch.addObject(pin);

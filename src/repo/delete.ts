@@ -198,7 +198,7 @@ export interface RemovedBytes {
  * @throws CofferError CORRUPT - what other names need is not known, so nothing is moved; NO_SPACE, IO_ERROR
  */
 export async function removeBytes(store: Store, { manifests }: DeletePlan): Promise<RemovedBytes> {
-  store.needSigner();
+  await store.needSigner();
   await store.sweep(); // of a deletion that was stopped after its commit, this is what is left to do
   const reach = new Reach(store);
   await reach.followHead();

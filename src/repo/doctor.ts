@@ -16,7 +16,7 @@ import { openMemory } from "../refs/memory.ts";
 import { trashTally } from "./gc.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { countReserve } from "./reserve.ts";
-import { readStoreKey } from "./secrets.ts";
+import { findStoreKey } from "./secrets.ts";
 import { secretsFolder, stateFolder } from "./store.ts";
 import { readStoreFile, STORE_FILE } from "./store-file.ts";
 import { system } from "./system.ts";
@@ -129,7 +129,9 @@ async function checkKey(location: StoreLocation, ports: Ports, log: Log, report:
   const files = ports.openFolder(folder);
   checkPrivate("secrets folder", await files.stat("."), ports, report);
   checkPrivate("store key file", await files.stat("store_key"), ports, report);
-  if ((await readStoreKey(files, log.storeKey)) !== undefined) {
+  const secret = await findStoreKey(files, log.storeKey);
+  if (secret !== undefined) {
+    await secret.open();
     report({ what: "store key", level: "ok", text: "this account holds it: it can write" });
     return;
   }

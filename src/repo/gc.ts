@@ -72,7 +72,7 @@ interface Run {
  */
 export async function gc(store: Store, request: GcRequest): Promise<GcReport> {
   if (!request.dryRun) {
-    store.needSigner();
+    await store.needSigner();
     await store.sweep();
   }
   const run: Run = { store, request, reach: new Reach(store), nowS: store.ports.clock(), report: emptyReport() };

@@ -50,7 +50,8 @@ export interface Sighting {
 export interface ReceiptParts {
   /** The store. */
   readonly files: Files;
-  readonly secret: Uint8Array;
+  /** What the MACs are made under; asked for when the first is. */
+  readonly key: () => Promise<Uint8Array>;
   readonly machine: Machine;
   readonly random: Random;
 }
@@ -71,7 +72,7 @@ export class Receipts {
     const { files, machine } = this.parts;
     const boot = machine.bootId();
     const bytes = boot === undefined ? undefined : await readAny(files, receiptPath(topic));
-    const body = bytes && this.open(topic, bytes);
+    const body = bytes && (await this.open(topic, bytes));
     if (boot === undefined || body === undefined) return new ReceiptSet([], machine);
     return new ReceiptSet(await decode(body, boot), machine);
   }
@@ -89,7 +90,7 @@ export class Receipts {
     await files.makeFolder(FOLDER);
     await files.makeFolder(parentFolder(path));
     const temp = tempPath(files, random);
-    await writeTemp(files, temp, Buffer.concat([this.mac(topic, body), body]), 0o444, "not durable");
+    await writeTemp(files, temp, Buffer.concat([await this.mac(topic, body), body]), 0o444, "not durable");
     try {
       await files.rename(temp, path);
     } catch (error) {
@@ -153,14 +154,17 @@ export class Receipts {
     return stat.ctimeNs + SETTLED_NS > atNs ? undefined : { stat, mount, atNs };
   }
 
-  private mac(topic: string, body: Uint8Array): Buffer {
-    return createHmac("sha256", this.parts.secret).update(`${topic}\n`).update(body).digest();
+  private async mac(topic: string, body: Uint8Array): Promise<Buffer> {
+    return createHmac("sha256", await this.parts.key())
+      .update(`${topic}\n`)
+      .update(body)
+      .digest();
   }
 
-  private open(topic: string, bytes: Uint8Array): Uint8Array | undefined {
+  private async open(topic: string, bytes: Uint8Array): Promise<Uint8Array | undefined> {
     if (bytes.length < MAC_BYTES) return undefined;
     const body = bytes.subarray(MAC_BYTES);
-    return timingSafeEqual(bytes.subarray(0, MAC_BYTES), this.mac(topic, body)) ? body : undefined;
+    return timingSafeEqual(bytes.subarray(0, MAC_BYTES), await this.mac(topic, body)) ? body : undefined;
   }
 }
 

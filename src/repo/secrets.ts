@@ -2,14 +2,17 @@
 /**
  * The store key's private half: a file `store_key` in the secrets folder, never in the store. Layer: repo.
  * It signs log entries and this store's own inspections; it has no power over names.
+ *
+ * Opening a store finds the key and its mode; what is in the file is read through when it is first needed, since reading
+ * takes packages that cost a runtime's `resolve` more than all else that it does.
  */
 import { hkdfSync } from "node:crypto";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
-import { encodePrivateKey, type PrivateKey, parsePrivateKey } from "../keys/private-key.ts";
+import type { PrivateKey } from "../keys/private-key.ts";
 import type { PublicKey } from "../keys/public-key.ts";
-import { nodeSigner, type Signer } from "../keys/signer.ts";
+import type { Signer } from "../keys/signer.ts";
 import type { Files } from "../objects/files.ts";
 
 const KEY_FILE = "store_key";
@@ -19,6 +22,7 @@ const KEY_FILE = "store_key";
  * @throws CofferError EXISTS - the folder already holds a store key
  */
 export async function writeStoreKey(secrets: Files, key: PrivateKey, random: Random, mode = 0o600): Promise<void> {
+  const { encodePrivateKey } = await import("../keys/private-key.ts");
   await writeKeyFile(secrets, new TextEncoder().encode(encodePrivateKey(key, random)), mode);
 }
 
@@ -53,26 +57,36 @@ export async function copyStoreKey(from: Files, to: Files): Promise<void> {
 }
 
 /** What this account may do for the store. */
-export interface StoreSecret {
+interface Opened {
   readonly signer: Signer;
   /** Under it receipts are written (receipts.ts): whoever holds the store key may. */
   readonly receipts: Uint8Array;
 }
 
-/**
- * @returns undefined if this account has no store key: the store is then read-only
- * @throws CofferError KEY_MODE - others may read the file; KEY_INVALID - it holds another key
- */
-export async function readStoreKey(secrets: Files, expected: PublicKey): Promise<StoreSecret | undefined> {
-  const stat = await orClosed(() => secrets.stat(KEY_FILE));
-  if (stat === undefined) return undefined;
-  // A group may read it, to write the store together. Who owns it does not matter: it must be the key of this store.
-  if ((stat.mode & 0o037) !== 0) {
-    const found = (stat.mode & 0o777).toString(8).padStart(4, "0");
-    throw new CofferError("KEY_MODE", `store_key: expected mode 0600, or 0640 for a group, found ${found}`);
+/** A key file that this account may read. */
+export class StoreSecret {
+  readonly #bytes: Uint8Array;
+  readonly #expected: PublicKey;
+  #opened: Promise<Opened> | undefined;
+
+  /** For `findStoreKey` only. */
+  constructor(bytes: Uint8Array, expected: PublicKey) {
+    this.#bytes = bytes;
+    this.#expected = expected;
   }
-  const bytes = await orClosed(() => secrets.read(KEY_FILE, LIMITS.keyFileBytes));
-  if (bytes === undefined) return undefined;
+
+  /** @throws CofferError KEY_INVALID - no key file, or that of another key */
+  open(): Promise<Opened> {
+    this.#opened ??= openKey(this.#bytes, this.#expected);
+    return this.#opened;
+  }
+}
+
+async function openKey(bytes: Uint8Array, expected: PublicKey): Promise<Opened> {
+  const [{ parsePrivateKey }, { nodeSigner }] = await Promise.all([
+    import("../keys/private-key.ts"),
+    import("../keys/signer.ts"),
+  ]);
   const key = parsePrivateKey(new TextDecoder().decode(bytes));
   if (key.publicKey.keyId !== expected.keyId) {
     throw new CofferError("KEY_INVALID", "store_key is not this store's key: another store's secrets folder?");
@@ -81,4 +95,20 @@ export async function readStoreKey(secrets: Files, expected: PublicKey): Promise
     signer: nodeSigner(key),
     receipts: new Uint8Array(hkdfSync("sha256", key.seed, "", "coffer receipts 1", 32)),
   };
+}
+
+/**
+ * @returns undefined if this account has no store key: the store is then read-only
+ * @throws CofferError KEY_MODE - others may read the file
+ */
+export async function findStoreKey(secrets: Files, expected: PublicKey): Promise<StoreSecret | undefined> {
+  const stat = await orClosed(() => secrets.stat(KEY_FILE));
+  if (stat === undefined) return undefined;
+  // A group may read it, to write the store together. Who owns it does not matter: it must be the key of this store.
+  if ((stat.mode & 0o037) !== 0) {
+    const found = (stat.mode & 0o777).toString(8).padStart(4, "0");
+    throw new CofferError("KEY_MODE", `store_key: expected mode 0600, or 0640 for a group, found ${found}`);
+  }
+  const bytes = await orClosed(() => secrets.read(KEY_FILE, LIMITS.keyFileBytes));
+  return bytes === undefined ? undefined : new StoreSecret(bytes, expected);
 }

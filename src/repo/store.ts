@@ -26,7 +26,7 @@ import { finishAdoption } from "./log-swap.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { Receipts } from "./receipts.ts";
 import { keepReserve } from "./reserve.ts";
-import { readStoreKey, type StoreSecret } from "./secrets.ts";
+import { findStoreKey, type StoreSecret } from "./secrets.ts";
 import { readStoreFile } from "./store-file.ts";
 import { makeFolders } from "./system.ts";
 
@@ -58,7 +58,7 @@ export class Store {
   readonly mendedTemp: boolean;
   /** What spares reading a big file again; undefined without the store key, or where the machine has no boot id. */
   readonly receipts: Receipts | undefined;
-  readonly #signer: Signer | undefined;
+  readonly #secret: StoreSecret | undefined;
   readonly #memory: Memory | undefined;
   readonly #cache = new NodeCache();
   #seen: Seen;
@@ -88,7 +88,7 @@ export class Store {
     this.ports = parts.ports;
     this.mendedTemp = parts.mendedTemp;
     this.receipts = receiptsOf(parts);
-    this.#signer = parts.secret?.signer;
+    this.#secret = parts.secret;
     this.#memory = parts.memory;
     this.#seen = parts.seen;
     this.#knownBefore = parts.seen.head !== undefined;
@@ -99,7 +99,7 @@ export class Store {
   }
 
   get readOnly(): boolean {
-    return this.#signer === undefined;
+    return this.#secret === undefined;
   }
 
   /** What `evaluate` is told of this machine's memory. */
@@ -108,9 +108,12 @@ export class Store {
     return { known: this.#knownBefore, ...(floor === undefined ? {} : { floorS: floor }) };
   }
 
-  /** @throws CofferError NO_STORE_KEY - this account opens the store read-only */
-  needSigner(): Signer {
-    if (this.#signer !== undefined) return this.#signer;
+  /**
+   * Every act that writes asks for it before it does anything.
+   * @throws CofferError NO_STORE_KEY - this account opens the store read-only; KEY_INVALID - its key is another one
+   */
+  async needSigner(): Promise<Signer> {
+    if (this.#secret !== undefined) return (await this.#secret.open()).signer;
     throw new CofferError(
       "NO_STORE_KEY",
       "this account does not hold the store key, or may not read it, so it opens the store to read only",
@@ -165,7 +168,7 @@ export class Store {
   /** Runs a transaction. @returns the entry, undefined if there was nothing to do. @throws as `commit` of refs */
   async commit(act: Act): Promise<CommittedEntry | undefined> {
     const { clock, random, sleep } = this.ports;
-    const signer = this.needSigner();
+    const signer = await this.needSigner();
     await this.sweep();
     await this.head();
     const done = await commit(this.log, this.objects, act, { signer, clock, random, sleep, cache: this.#cache });
@@ -233,7 +236,8 @@ function receiptsOf(parts: {
 }): Receipts | undefined {
   const { files, ports, secret } = parts;
   if (secret === undefined || ports.machine === undefined) return undefined;
-  return new Receipts({ files, secret: secret.receipts, machine: ports.machine, random: ports.random });
+  const key = async (): Promise<Uint8Array> => (await secret.open()).receipts;
+  return new Receipts({ files, key, machine: ports.machine, random: ports.random });
 }
 
 /** Opens what an absolute path leads to, made with its parents if `mode` is given. */
@@ -270,7 +274,7 @@ export async function openStore(location: StoreLocation, ports: Ports): Promise<
   await finishAdoption(files);
   const log = await openLog(files, storeKey);
   const pin = await readPin(log, objects);
-  const secret = await readStoreKey(ports.openFolder(secretsFolder(location, log.storeId)), storeKey);
+  const secret = await findStoreKey(ports.openFolder(secretsFolder(location, log.storeId)), storeKey);
   const memory = location.memory
     ? openMemory(await openFolder(ports, stateFolder(location, log.storeId), 0o700))
     : undefined;

@@ -149,12 +149,12 @@ describe("log: finding the head", () => {
     assert.equal((await log.findHead()).facts.number, 3);
   });
 
-  test("an idle head costs no read of the entry", async () => {
+  test("an idle head costs no read", async () => {
     const { files, log } = await storeOf(3);
     await log.findHead();
     const before = files.bytesRead;
     await log.findHead();
-    assert.equal(files.bytesRead - before, "3\n".length);
+    assert.equal(files.bytesRead, before);
   });
 });
 

@@ -333,7 +333,12 @@ test("on a real disk, with nothing injected: the third call reads nothing, a fli
   const place = await file.place();
   if (place?.medium !== "fixed") return t.skip("the temporary folder is on no local disk");
   const machine = realMachine;
-  const receipts = new Receipts({ files, secret: new Uint8Array(32), machine, random: () => new Uint8Array(16) });
+  const receipts = new Receipts({
+    files,
+    key: async () => new Uint8Array(32),
+    machine,
+    random: () => new Uint8Array(16),
+  });
   await Promise.all(["local", "local/tmp"].map((path) => files.makeFolder(path)));
   assert.equal(await receipts.sight(file), undefined, "too fresh");
   await sleep(2100);

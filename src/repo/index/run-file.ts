@@ -219,7 +219,7 @@ async function fillPart(
     keys,
     root: { offset: root.offset, sizeBytes: root.sizeBytes, sha256: root.sha256 },
   };
-  await file.write(await encodeFooter(footer, store.needSigner()));
+  await file.write(await encodeFooter(footer, await store.needSigner()));
   return { name: { from: run.from, to: run.to, part, last }, until };
 }
 
