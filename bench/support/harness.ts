@@ -120,11 +120,12 @@ export class MissingPeer extends Error {}
 /**
  * The first line of what `command` prints about its version.
  * @param debian - the package that has it
+ * @param status - with which it ends; wrk calls it a failure to have told its version
  * @throws MissingPeer - it is not there, or does not run
  */
-export function needPeer(command: string, debian: string, args: readonly string[] = ["--version"]): string {
+export function needPeer(command: string, debian: string, args: readonly string[] = ["--version"], status = 0): string {
   const run = spawnSync(command, args, { encoding: "utf8" });
-  if (run.error !== undefined || run.status !== 0) {
+  if (run.error !== undefined || run.status !== status) {
     throw new MissingPeer(`${command} is needed to compare with; install the Debian package ${debian}`);
   }
   return `${run.stdout}${run.stderr}`.trim().split("\n")[0] ?? command;

@@ -37,7 +37,7 @@ export interface BundleRequest {
  * @throws CofferError NO_STORE_KEY, NAME_NOT_FOUND, CORRUPT, OBJECT_NOT_FOUND, LIMIT_EXCEEDED
  */
 export async function makeBundle(store: Store, request: BundleRequest): Promise<Bundle> {
-  const signer = store.needSigner();
+  const signer = await store.needSigner();
   const head = await store.head();
   const { candidates } = request;
   const names = [...request.names, ...(await namesFor(store, head, request))];

@@ -28,7 +28,7 @@ export interface Delivery {
  * @throws CofferError NO_STORE_KEY, CORRUPT
  */
 export async function writeReceipt(store: Store, answers?: Digest): Promise<Uint8Array> {
-  const signer = store.needSigner();
+  const signer = await store.needSigner();
   const head = await store.head();
   const inventory = await encodeInventory(await takeInventory(store, head));
   const policy = (await readPolicies(store, head)).at(-1)?.id;

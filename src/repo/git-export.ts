@@ -42,7 +42,7 @@ const PAGE = 1000;
  * @throws CofferError REF_MOVED - the store moved each time; NO_STORE_KEY; NO_SPACE, IO_ERROR
  */
 export async function exportGit(store: Store): Promise<GitExported> {
-  store.needSigner(); // who may not write the store may not write its projection
+  await store.needSigner(); // who may not write the store may not write its projection
   await store.sweep();
   const git = new GitFiles(store);
   await git.prepare();
