@@ -137,7 +137,7 @@ export async function noteRemote(store: Store, remote: Remote): Promise<void> {
 }
 
 async function save(store: Store, remotes: readonly Remote[]): Promise<void> {
-  store.needSigner(); // who may not write the store keeps no remotes in it
+  await store.needSigner(); // who may not write the store keeps no remotes in it
   const sorted = [...remotes].sort((a, b) => (a.name < b.name ? -1 : 1)).map((remote) => ({ ...remote }));
   const { bytes } = makeDocument(schema, { type: "coffer/remotes", version: 1, remotes: sorted }, "remotes.json");
   await put(store, FILE, bytes);
