@@ -16,6 +16,7 @@ export function addBundles(program: Command, act: Act): void {
     .description("write chosen names into volumes, with every revocation and refusal of the store")
     .argument("[names...]", "names, or patterns in quotes such as 'acme/*@*'")
     .requiredOption("--out <place>", "a folder; a file that ends in .tar; - for stdout")
+    .option("--for <receipt>", "a receipt of the store that gets it: files that it has stay here")
     .option("--no-blobs", "documents and signatures only")
     .option("--candidates", "what is proposed under the names as well, for approval elsewhere; no blobs")
     .option("--revocations", "no names: the policy, every revocation and every refusal")

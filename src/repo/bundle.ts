@@ -17,7 +17,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import type { BundleIndex, LogPoint } from "../sync/bundle-index.ts";
 import { cutBundle } from "../sync/cut.ts";
 import { earlierNumbers } from "../sync/log-points.ts";
-import { planBundle } from "../sync/plan.ts";
+import { type PlanRequest, planBundle } from "../sync/plan.ts";
 import type { Bundle } from "../sync/volume-writer.ts";
 import { openNames } from "./names.ts";
 import type { Store } from "./store.ts";
@@ -28,6 +28,8 @@ export interface BundleRequest {
   readonly patterns: readonly NamePattern[];
   readonly candidates: boolean;
   readonly blobs: boolean;
+  /** The store that it is made for, by its receipt: blobs that it has stay here. */
+  readonly receiver?: { readonly store: Digest; readonly receipt: Digest; readonly blobs: ReadonlySet<Digest> };
   /** What a volume has at most; one volume of any size when left out. */
   readonly volumeBytes?: number;
 }
@@ -38,14 +40,27 @@ export interface BundleRequest {
  */
 export async function makeBundle(store: Store, request: BundleRequest): Promise<Bundle> {
   const signer = await store.needSigner();
+  await store.sweep();
   const head = await store.head();
-  const { candidates } = request;
+  const { candidates, receiver } = request;
+  if (receiver?.store === store.id) {
+    throw new CofferError("USAGE", "--for: expected another store's receipt, found this store's own");
+  }
   const names = [...request.names, ...(await namesFor(store, head, request))];
-  const blobs = request.blobs ? "all" : "none";
-  const { claims, ...plan } = await planBundle(store, head, { names, candidates, blobs });
+  const { claims, ...plan } = await planBundle(store, head, { names, candidates, blobs: blobsFor(request) });
+  const blobs = !request.blobs ? "none" : receiver === undefined ? "all" : "missing";
+  const made = receiver === undefined ? {} : { for: { store: receiver.store, receipt: receiver.receipt } };
   const log = { number: head.number, head: head.id, earlier: await logPoints(store, earlierNumbers(head.number)) };
-  const index = cutBundle({ ...plan, store: store.id, storeKey: store.storeKey, log, blobs }, request.volumeBytes);
+  const index = cutBundle(
+    { ...plan, store: store.id, storeKey: store.storeKey, log, blobs, ...made },
+    request.volumeBytes,
+  );
   return { index, signature: await signSshsig(signer, "coffer-bundle", index.bytes), claims };
+}
+
+function blobsFor({ blobs, receiver }: BundleRequest): PlanRequest["blobs"] {
+  if (!blobs) return "none";
+  return receiver === undefined ? "all" : { has: (blob) => receiver.blobs.has(blob) };
 }
 
 async function logPoints(store: Store, numbers: readonly number[]): Promise<LogPoint[]> {

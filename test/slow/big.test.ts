@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A model of 4 GiB goes in and comes out again within 200 MB of resident memory, and its source is read once.
+ * A model of 4 GiB goes in and comes out again, into a bundle too, within 200 MB of resident memory, and its source is read once.
  * A check of memory, not of time.
  */
 import assert from "node:assert/strict";
@@ -159,6 +159,14 @@ test("4 GiB go in and out within 200 MB of memory", { skip: whyNot() ?? false, t
   await t.test("checkout", async (sub) => {
     const folder = join(scene.folder, "out");
     expectSmall(sub, "checkout", await scene.must(["checkout", name, folder]));
+    rmSync(folder, { recursive: true });
+  });
+
+  await t.test("bundle create, bundle verify", async (sub) => {
+    const folder = join(scene.folder, "stick");
+    const size = ["--volume-size", "fat32"];
+    expectSmall(sub, "bundle create", await scene.must(["bundle", "create", name, "--out", folder, ...size]));
+    expectSmall(sub, "bundle verify", await scene.must(["bundle", "verify", folder]));
     rmSync(folder, { recursive: true });
   });
 

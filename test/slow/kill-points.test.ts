@@ -61,7 +61,7 @@ async function examine(scene: Scene, left: MemoryFiles, where: string): Promise<
 /** Temporary files of those who are gone. One that nobody knows stays for a day. */
 function leftovers(disk: MemoryFiles, { command }: RegisteredAct): readonly string[] {
   // Who makes a new store does not sweep the others, and who only looks or repairs sweeps none.
-  const place = command === "init" ? /(^|\/)\.new\.memory-/ : /^store\/local\/tmp\/memory-/;
+  const place = command === "init" ? /(^|\/)\.new\.memory-/ : /^(?:store\/local\/tmp\/|media\/\.coffer-volume-)memory-/;
   return [...disk.snapshot().keys()].filter((path) => place.test(path));
 }
 

@@ -18,10 +18,12 @@ import {
   type Verified,
   verifyBundle,
 } from "../../repo/bundle-media.ts";
+import { type Delivery, readReceipt } from "../../repo/delivery.ts";
 import type { Store } from "../../repo/store.ts";
 import { type Context, open, quoteArgument } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
 import { createdJson, inspectedJson, verifiedJson } from "../json-bundles.ts";
+import { readReceiptFile } from "./receipt.ts";
 
 export interface CreateOptions {
   readonly out: string;
@@ -32,6 +34,7 @@ export interface CreateOptions {
   readonly volumeSize?: string;
   readonly onlyVolume?: string;
   readonly again?: string;
+  readonly for?: string;
 }
 
 const PIPE = "-";
@@ -72,7 +75,7 @@ function checkOptions(context: Context, words: readonly string[], options: Creat
     throw new CofferError("USAGE", "bundle create: expected names, --revocations or --again, one of them");
   if (
     options.again !== undefined &&
-    (options.candidates === true || !options.blobs || options.volumeSize !== undefined)
+    (options.candidates === true || !options.blobs || options.volumeSize !== undefined || options.for !== undefined)
   )
     throw new CofferError(
       "USAGE",
@@ -95,15 +98,21 @@ async function bundleFor(
     return sameBundle(store, index, signature);
   }
   const isPattern = (word: string): boolean => word.includes("*");
+  const receipt = options.for === undefined ? undefined : await readReceipt(readReceiptFile(context, options.for));
   const request: BundleRequest = {
     names: words.filter((word) => !isPattern(word)).map((word) => parseName(word)),
     patterns: words.filter(isPattern).map(parsePattern),
     candidates: options.candidates === true,
     blobs: options.blobs && options.candidates !== true && options.revocations !== true,
     ...(options.volumeSize === undefined ? {} : { volumeBytes: parseVolumeSize(options.volumeSize) }),
+    ...(receipt === undefined ? {} : { receiver: receiverOf(receipt) }),
   };
   context.ui.progress("gathering what travels");
   return makeBundle(store, request);
+}
+
+function receiverOf({ receipt, inventory }: Delivery): NonNullable<BundleRequest["receiver"]> {
+  return { store: receipt.value.store, receipt: receipt.id, blobs: new Set(inventory.blobs) };
 }
 
 function parseNumber(text: string): number {
