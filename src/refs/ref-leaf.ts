@@ -14,7 +14,28 @@ import { groupOf, isCommonRef, type RefPath } from "../base/ref-path.ts";
 export interface RefEntry {
   readonly ref: RefPath;
   readonly id: Digest;
+  /** Worked out when it is first asked for: who looks for one ref in a leaf needs no other's. */
   readonly place: Digest;
+}
+
+class Entry implements RefEntry {
+  readonly ref: RefPath;
+  readonly id: Digest;
+  #place: Digest | undefined;
+
+  constructor(ref: RefPath, id: Digest) {
+    this.ref = ref;
+    this.id = id;
+  }
+
+  get place(): Digest {
+    this.#place ??= placeOf(this.ref);
+    return this.#place;
+  }
+}
+
+export function refEntry(ref: RefPath, id: Digest): RefEntry {
+  return new Entry(ref, id);
 }
 
 /** Where a ref stands in the tree: SHA-256 of its group, so that all refs of one name stand together. */
@@ -41,7 +62,7 @@ export function readPlainLeaf(bytes: Uint8Array): readonly RefEntry[] | undefine
     const [ref, id] = [text.slice(at + 2, quote), text.slice(quote + 3, quote + 67)];
     if (!text.startsWith('","', quote) || !text.startsWith('"]', quote + 67)) return undefined;
     if (!isCommonRef(ref) || !isDigest(id) || ref <= before) return undefined;
-    entries.push({ ref, id, place: placeOf(ref) });
+    entries.push(refEntry(ref, id));
     before = ref;
     at = quote + 69;
     if (at === end) return entries.length <= LIMITS.leafRefs ? entries : undefined;

@@ -27,7 +27,7 @@ import {
   sortedBy,
 } from "../objects/documents/schema.ts";
 import { type ObjectReader, readObject } from "../objects/object-store.ts";
-import { placeOf, type RefEntry, readPlainLeaf } from "./ref-leaf.ts";
+import { type RefEntry, readPlainLeaf, refEntry } from "./ref-leaf.ts";
 
 /** All refs of a subtree of at most LIMITS.leafRefs, sorted by path. */
 export interface RefLeaf {
@@ -47,7 +47,7 @@ export const DIGITS: readonly string[] = [..."0123456789abcdef"];
 const entry: Schema<RefEntry> = (value, at) => {
   if (!isPair(value)) return refuseAt(at, "a pair of ref and id");
   const ref = refPath(value[0], `${at}[0]`);
-  return { ref, id: digest(value[1], `${at}[1]`), place: placeOf(ref) };
+  return refEntry(ref, digest(value[1], `${at}[1]`));
 };
 
 function isPair(value: CanonicalValue): value is readonly [CanonicalValue, CanonicalValue] {
@@ -129,18 +129,30 @@ export interface NodeSource {
   readonly cache?: NodeCache | undefined;
 }
 
+/** Which refs of a leaf are compared with the place where it stands. */
+export type Checked = "every ref" | "its ends";
+
 /**
  * The node `id`, which its parent names at `place`.
+ *
+ * @param checked - "its ends" for who looks for one ref: the answer is what the leaf at that ref's place says of it, and a
+ *   leaf that was written to another place is noticed all the same. Walks and changes check every ref
  * @throws CofferError CORRUPT - missing, malformed, or holding a ref that belongs elsewhere: never "no such ref"
  */
-export async function readNode(source: NodeSource, id: Digest, place: string): Promise<RefNode> {
+export async function readNode(
+  source: NodeSource,
+  id: Digest,
+  place: string,
+  checked: Checked = "every ref",
+): Promise<RefNode> {
   const node = await loadNode(source, id);
   if (node.kind === "inner") {
     if (place.length >= id.length) throw misplaced(id, place, "a leaf at the last digit, found an inner node");
     return node;
   }
   if (node.entries.length === 0 && place !== "") throw misplaced(id, place, "refs, found an empty leaf");
-  const stray = node.entries.find((one) => !one.place.startsWith(place));
+  const looked = checked === "every ref" ? node.entries : [...node.entries.slice(0, 1), ...node.entries.slice(-1)];
+  const stray = looked.find((one) => !one.place.startsWith(place));
   if (stray !== undefined) throw misplaced(id, place, `refs of this place, found ${stray.ref}`);
   return node;
 }

@@ -30,7 +30,7 @@ export async function readRef(
   const place = placeOf(ref);
   let id = root;
   for (let depth = 0; ; depth += 1) {
-    const node = await readNode({ reader, cache }, id, place.slice(0, depth));
+    const node = await readNode({ reader, cache }, id, place.slice(0, depth), "its ends");
     if (node.kind === "leaf") return node.entries.find((entry) => entry.ref === ref)?.id;
     const child = node.children.get(place.charAt(depth));
     if (child === undefined) return undefined;
