@@ -91,6 +91,10 @@ export const ERRORS = {
     "find out what was revoked in the entries that are lost, then run it with --head and --accept-lost-revocations",
   ),
   NO_MEMORY: entry(EXIT.notTrusted, "run `coffer resolve` once where the store is known good, or give --no-memory"),
+  FOREIGN_ROOT: entry(
+    EXIT.notTrusted,
+    "another policy root: compare it with its people, then `coffer clone`, or promote what is quarantined yourself",
+  ),
   // signatures
   SIGNATURE_INVALID: entry(EXIT.badSignature, "sign again: ssh-keygen -Y sign -n <namespace> -f <key> <file>"),
   // damage
@@ -110,6 +114,10 @@ export const ERRORS = {
   FILE_NOT_FOUND: entry(EXIT.notFound, "check the path"),
   // conflict
   REF_MOVED: entry(EXIT.conflict, "other writers were first each time; try again"),
+  LOG_FORKED: entry(
+    EXIT.conflict,
+    "that store has shown two histories: ask who keeps it; its revocations were taken, nothing that it trusts",
+  ),
   DIVERGED: entry(EXIT.conflict, "several promotions stand side by side; promote one that names them all"),
   // busy, remote, medium
   FILE_SYSTEM_UNFIT: entry(

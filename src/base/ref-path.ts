@@ -28,6 +28,13 @@ export type NameFamily = (typeof NAME_FAMILIES)[number];
 /** What a revocation of bytes names. */
 export type RevokedKind = "manifest" | "blob" | "statement";
 
+/**
+ * What is remembered of another store: the newest index that it sent, the two that show its log to be forked, and the list
+ * of what it said that decides nothing here.
+ */
+export const REMOTE_KINDS = ["fork", "index", "kept"] as const;
+export type RemoteKind = (typeof REMOTE_KINDS)[number];
+
 /** What follows the family of a ref that is about a digest. */
 const DIGESTS = "sha256/";
 
@@ -54,9 +61,15 @@ export function signersRef(object: Digest): RefPath {
   return `refs/signers/sha256/${object}` as RefPath;
 }
 
+/** Grants and denies nothing. */
+export function remoteRef(store: Digest, kind: RemoteKind): RefPath {
+  return `refs/remotes/${store}/${kind}` as RefPath;
+}
+
 /**
  * What a ref is about: its path without the family, and without the kind of a revocation. All refs of one name share it,
- * and so do all refs about one digest; no name's namespace is `sha256`. It holds at most one ref of each family.
+ * and so do all refs about one digest; no name's namespace is `sha256`. It holds at most one ref of each family. What is
+ * remembered of another store has a group for each ref.
  */
 export function groupOf(ref: RefPath): string {
   const rest = ref.slice("refs/".length);
@@ -67,7 +80,8 @@ export type ParsedRef =
   | { readonly family: "policy" }
   | { readonly family: NameFamily; readonly name: Name }
   | { readonly family: "revoked-bytes"; readonly digest: Digest; readonly kind: RevokedKind }
-  | { readonly family: "refused" | "evidence" | "signers"; readonly digest: Digest };
+  | { readonly family: "refused" | "evidence" | "signers"; readonly digest: Digest }
+  | { readonly family: "remotes"; readonly store: Digest; readonly kind: RemoteKind };
 
 function refuse(text: string): never {
   throw new CofferError("NAME_INVALID", `ref ${quote(text, 160)}: not a ref of this store format`);
@@ -78,6 +92,10 @@ export function parseRefPath(text: string): ParsedRef {
   if (text === POLICY_REF) return { family: "policy" };
   const [refs, family, first, second, third, ...rest] = text.split("/");
   if (refs !== "refs" || rest.length > 0 || first === undefined || second === undefined) return refuse(text);
+  if (family === "remotes" && third === undefined && isDigest(first)) {
+    const kind = REMOTE_KINDS.find((candidate) => candidate === second);
+    return kind === undefined ? refuse(text) : { family, store: first, kind };
+  }
   if (first === "sha256" && isDigest(second)) {
     if ((family === "refused" || family === "evidence" || family === "signers") && third === undefined)
       return { family, digest: second };

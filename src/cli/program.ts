@@ -9,7 +9,7 @@ import { TOOL_VERSION } from "../repo/version.ts";
 import type { GlobalOptions } from "./context.ts";
 import { GLOBAL_OPTIONS } from "./global-options.ts";
 import type { Io } from "./io.ts";
-import { type Act, type Action, addBundles, addGit, addReceipt, addRemotes } from "./travel.ts";
+import { type Act, type Action, addBundles, addGit, addReceipt, addRemotes, addTransfer } from "./travel.ts";
 import { Ui } from "./ui.ts";
 
 /** What an action sets: the exit status of a run that did not throw. */
@@ -73,6 +73,7 @@ export function buildProgram(io: Io, ui: Ui, run: Run): Command {
   addPromotion(program, act);
   addDenial(program, act);
   addReading(program, act);
+  addTransfer(program, act);
   addUpkeep(program, act);
   addReceipt(program, act);
   addRemotes(program, act);

@@ -40,6 +40,34 @@ export function addBundles(program: Command, act: Act): void {
     .action(async (places, _options, command) =>
       act(async (context) => (await import("./commands/bundle.ts")).runBundleVerify(context, places))(command),
     );
+  bundle
+    .command("import")
+    .description("take over a bundle: revocations first, then what its signatures carry; the same again moves nothing")
+    .argument("<places...>", "volumes, folders with volumes or with what they held, or - for stdin")
+    .action(async (places, _options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runBundleImport(context, places))(command),
+    );
+}
+
+export function addTransfer(program: Command, act: Act): void {
+  program
+    .command("pull")
+    .description("take over what another store in a folder holds, as from a bundle")
+    .argument("<folder>", "the other store's folder")
+    .action(async (folder, _options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runPull(context, folder))(command),
+    );
+  program
+    .command("clone")
+    .description("make a store with a policy root that you were given, filled from a bundle or another store")
+    .argument("<source>", "a bundle (a volume, or a folder with all of them), or another store's folder")
+    .argument("<folder>", "a new or an empty folder")
+    .option("--root <number:digest>", "the policy root, from somebody whom you know; without it nothing is made")
+    .action(async (source, folder, options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runClone(context, source, folder, options))(
+        command,
+      ),
+    );
 }
 
 export function addGit(program: Command, act: Act): void {

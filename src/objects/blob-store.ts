@@ -67,7 +67,7 @@ function readAhead(file: OpenFile, buffer: Uint8Array, position: number): Promis
 }
 
 /** Hashes the whole and each 8 MiB piece in the same pass. */
-class ChunkHasher {
+export class ChunkHasher {
   private readonly whole: Hash = createHash("sha256");
   private piece: Hash = createHash("sha256");
   private inPiece = 0;

@@ -7,6 +7,9 @@ import type { Files, Writer } from "./files.ts";
 
 export const TEMP_FOLDER = "local/tmp";
 
+/** Folders under local/tmp in which imports stage blobs begin so; the digest of the index follows. */
+export const IMPORT_PREFIX = "import-";
+
 export function objectPath(id: Digest): string {
   return `objects/${id.slice(0, 2)}/${id.slice(2)}`;
 }

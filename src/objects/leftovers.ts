@@ -9,10 +9,13 @@
 import { CofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { FileStat, Files, WriterState } from "./files.ts";
-import { markOf, TEMP_FOLDER, tempPath } from "./layout.ts";
+import { IMPORT_PREFIX, markOf, TEMP_FOLDER, tempPath } from "./layout.ts";
+import { removeTree } from "./sub-folder.ts";
 
 /** Older than that, a file of somebody who cannot be asked after is taken to be left. */
 const LEFT_AFTER_NS = 24n * 3600n * 1_000_000_000n;
+/** An interrupted import is given this long to be taken up again, counted from the last file that it began. */
+const STAGED_FOR_NS = 7n * LEFT_AFTER_NS;
 
 /** Remembers each answer for one sweep. */
 export function writerStates({ writer }: Files): (name: string) => WriterState {
@@ -43,10 +46,28 @@ export async function sweepLeftovers(files: Files, random: Random): Promise<numb
   const nowNs = await diskTime(files, random);
   for (const path of doubtful) {
     const stat = await files.stat(path);
-    if (stat === undefined || !isLeft(stat, nowNs)) continue;
+    if (stat === undefined) continue;
+    if (stat.kind === "folder" && path.startsWith(`${TEMP_FOLDER}/${IMPORT_PREFIX}`)) {
+      removed += await sweepStaging(files, path, stat, nowNs);
+      continue;
+    }
+    if (!isLeft(stat, nowNs)) continue;
     if (await files.remove(path)) removed += 1;
   }
   return removed;
+}
+
+/** What an import left that nobody has taken up again; a fresh one is kept whole. */
+async function sweepStaging(files: Files, folder: string, stat: FileStat, nowNs: bigint): Promise<number> {
+  const names = (await files.list(folder)) ?? [];
+  let newestNs = stat.mtimeNs;
+  for (const name of names) {
+    const { mtimeNs } = (await files.stat(`${folder}/${name}`)) ?? { mtimeNs: nowNs };
+    if (mtimeNs > newestNs) newestNs = mtimeNs;
+  }
+  if (newestNs + STAGED_FOR_NS >= nowNs) return 0;
+  await removeTree(files, folder);
+  return names.length;
 }
 
 function isLeft({ kind, mtimeNs }: FileStat, nowNs: bigint): boolean {

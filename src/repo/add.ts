@@ -4,15 +4,11 @@
  * inspected; then blobs, chunk lists, manifest and evidence are made durable and one transaction moves the ref.
  * Layer: repo. Format: docs/format.md, "Acts". Holds invariants 1 and 4. Grants nothing: see promote.ts.
  */
-import { type Digest, parseDigest } from "../base/digest.ts";
+import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
-import { LIMITS } from "../base/limits.ts";
-import { type Label, type Name, parseLabel } from "../base/names.ts";
-import { evidenceRef, nameRef, signersRef } from "../base/ref-path.ts";
-import { printable } from "../base/text.ts";
-import { formatTime } from "../base/time.ts";
-import { type ByteReader, type Finding, type Inspection, inspect, inspectTree } from "../formats/inspect.ts";
-import { capFindings } from "../formats/tree.ts";
+import { type Name, parseLabel } from "../base/names.ts";
+import { nameRef } from "../base/ref-path.ts";
+import { type Finding, type Inspection, inspect } from "../formats/inspect.ts";
 import { signSshsig } from "../keys/sshsig.ts";
 import {
   confirmBlobs,
@@ -22,22 +18,17 @@ import {
   type StagedBlob,
   stageBlob,
 } from "../objects/blob-store.ts";
-import { makeEvidence } from "../objects/documents/evidence.ts";
-import { makeList } from "../objects/documents/list.ts";
 import { type Manifest, makeManifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
-import type { FileStat, Files } from "../objects/files.ts";
+import type { FileStat } from "../objects/files.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
-import { Dossier, readList, readPolicies } from "./dossier.ts";
+import { evidenceMoves, findingsOf, inspectionEvidence, isInspected, stagedReader } from "./inspection.ts";
 import { forgetMoved, giveBack, type MovedFile, moveIn } from "./move-in.ts";
 import { judge } from "./resolve.ts";
 import type { SourceFile } from "./sources.ts";
 import type { Store } from "./store.ts";
-import { TOOL_VERSION } from "./version.ts";
 
-/** Findings over all files that are told and put on record; evidence could hold ten times as many. */
-const MAX_FINDINGS = 1000;
 /** Blobs that get their names in one go: the folder of each is open for its fsync at the same time. */
 const PUBLISH_AT_ONCE = 64;
 
@@ -83,7 +74,11 @@ export async function add(store: Store, request: AddRequest): Promise<Added> {
   let published = false;
   try {
     const intakes = await takeIn(store, request, staged, moved);
-    const findings = await inspectAll(store, intakes);
+    const findings = await findingsOf(
+      intakes.map(({ source, staged, inspection }) => {
+        return { path: source.path, reader: stagedReader(store.files, staged), inspection };
+      }),
+    );
     const failed = findings.filter((finding) => finding.level === "fail");
     if (failed.length > 0 && !request.keep) throw refused(failed);
     const manifest = describe(request, intakes);
@@ -175,38 +170,6 @@ async function* counted(
   }
 }
 
-/** Opens the staged file for each read: a folder of any number of files needs one handle. */
-function stagedReader(files: Files, { temp, sizeBytes }: StagedBlob): ByteReader {
-  return {
-    sizeBytes,
-    async read(position, length) {
-      const file = await files.open(temp);
-      if (file === undefined) throw new CofferError("IO_ERROR", "a temporary file went away while it was in use");
-      try {
-        const buffer = new Uint8Array(length);
-        const read = await file.read(buffer, position);
-        if (read !== length)
-          throw new CofferError("IO_ERROR", `expected ${length} bytes at ${position}, found ${read}`);
-        return buffer;
-      } finally {
-        await file.close();
-      }
-    },
-  };
-}
-
-async function inspectAll(store: Store, intakes: readonly Intake[]): Promise<readonly Finding[]> {
-  const single = intakes.flatMap(({ source, inspection }) =>
-    inspection.findings.map((finding) => ({ ...finding, path: finding.path ?? source.path })),
-  );
-  const files = intakes.map(({ source, staged, inspection }) => ({
-    path: source.path,
-    reader: stagedReader(store.files, staged),
-    inspection,
-  }));
-  return capFindings([...single, ...(await inspectTree(files))], MAX_FINDINGS);
-}
-
 /** In the order of their names, so that each folder is made durable about once. */
 async function publishAll(store: Store, staged: readonly StagedBlob[]): Promise<void> {
   const blobs = [...staged].sort((a, b) => (a.sha256 < b.sha256 ? -1 : 1));
@@ -254,19 +217,8 @@ async function land(
     const moves = [];
     const standing = family === "quarantined" && (await isTrustedAs(store, head, name, manifest.id));
     state = standing ? "trusted" : family;
-    if (!(await alreadyInspected(store, head, name, manifest.id, evidence.value.result))) {
-      const listRef = evidenceRef(manifest.id);
-      const before = await readList(store, await head.readRef(listRef), "list of evidence");
-      const list = makeList([...before, evidence.id]);
-      batch.addObject(evidence);
-      batch.addSignature(evidence.id, store.storeKey.keyId, armored);
-      batch.addObject(list);
-      moves.push({ ref: listRef, to: list.id });
-      if (evidence.value.result === "fail") {
-        const signers = makeList([parseDigest(store.storeKey.keyId)]);
-        batch.addObject(signers);
-        moves.push({ ref: signersRef(evidence.id), to: signers.id });
-      }
+    if (!(await isInspected(store, head, name, manifest.id, evidence.value.result))) {
+      moves.push(...(await evidenceMoves(store, head, batch, [{ evidence, armored }])));
     }
     if (state !== "trusted" && (await head.readRef(ref)) !== manifest.id) moves.push({ ref, to: manifest.id });
     if (moves.length === 0) {
@@ -287,54 +239,4 @@ async function isTrustedAs(store: Store, head: HeadView, name: Name, manifest: D
     if (isCofferError(error, "CORRUPT")) return false;
     throw error;
   }
-}
-
-/** The same tool version has said the same about the same bytes, and its signature is still good. */
-async function alreadyInspected(
-  store: Store,
-  head: HeadView,
-  name: Name,
-  manifest: Digest,
-  result: "pass" | "fail" | "info",
-): Promise<boolean> {
-  const dossier = new Dossier(store, head, await readPolicies(store, head), name);
-  return (await dossier.evidence(manifest)).some(
-    ({ value, signers }) =>
-      value.kind === INSPECTION &&
-      value.tool.version === TOOL_VERSION &&
-      value.result === result &&
-      signers.has(store.storeKey.keyId),
-  );
-}
-
-const INSPECTION = parseLabel("inspection");
-const TOOL = parseLabel("coffer");
-
-function inspectionEvidence(manifest: Digest, findings: readonly Finding[], nowS: number) {
-  const failed = findings.some((finding) => finding.level === "fail");
-  return makeEvidence({
-    manifest,
-    kind: INSPECTION,
-    tool: { name: TOOL, version: TOOL_VERSION },
-    result: failed ? "fail" : "pass",
-    findings: findings.map(
-      ({
-        code,
-        level,
-        path,
-        text,
-      }): {
-        code: Label;
-        level: Finding["level"];
-        path?: string;
-        text: string;
-      } => ({
-        code: parseLabel(code, "finding"),
-        level,
-        text: printable(text, LIMITS.textChars),
-        ...(path === undefined ? {} : { path }),
-      }),
-    ),
-    issuedAt: formatTime(nowS),
-  });
 }

@@ -59,7 +59,7 @@ export async function denyingMoves(
   batch.addObject(onRecord);
   const moves: { ref: RefPath; to?: Digest }[] = [
     { ref: signersRef(statement.id), to: onRecord.id },
-    { ref: nameRef(state, name), to: statement.id },
+    ...(await lastMoves(store, head, statement)),
     ...(await headMoves(store, head, batch, name, { id: statement.id, state })),
   ];
   for (const family of ["proposed", "revoking", "deleting"] as const) {
@@ -72,4 +72,16 @@ export async function denyingMoves(
     if (held !== undefined && gone.has(held)) moves.push({ ref });
   }
   return moves;
+}
+
+/** refs/revoked and refs/deleted hold the last such statement of the name, whichever came first. */
+async function lastMoves(store: Store, head: HeadView, statement: Stored<Statement>) {
+  const ref = nameRef(statement.value.state, statement.value.name);
+  const held = await head.readRef(ref);
+  const isLast = held === undefined || isLater(statement, await readStatement(store, held));
+  return isLast ? [{ ref, to: statement.id }] : [];
+}
+
+export function isLater(a: Stored<Statement>, b: Stored<Statement>): boolean {
+  return a.value.sequence === b.value.sequence ? a.id > b.id : a.value.sequence > b.value.sequence;
 }

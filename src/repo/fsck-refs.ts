@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The part of fsck that follows refs: what each holds is here, is of the right kind and carries its signatures. Layer: repo. */
 import { type Digest, short } from "../base/digest.ts";
-import type { Name } from "../base/names.ts";
-import { nameRef, type ParsedRef, parseRefPath, type RefPath, signersRef } from "../base/ref-path.ts";
+import { type Name, parseName } from "../base/names.ts";
+import { nameRef, type ParsedRef, parseRefPath, type RefPath, type RemoteKind, signersRef } from "../base/ref-path.ts";
 import { parseEvidence } from "../objects/documents/evidence.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import { parseRefusal } from "../objects/documents/refusal.ts";
@@ -67,6 +67,8 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
       return checkEvidence(walk, ref, parsed.digest, id);
     case "refused":
       return checkRefused(walk, ref, parsed.digest, id);
+    case "remotes":
+      return checkRemote(walk, ref, parsed.kind, id);
   }
 }
 
@@ -117,7 +119,11 @@ async function checkSigned(
   const { store, head, policies, found } = walk;
   const member = await new Dossier(store, head, policies, name).member(id);
   if (member.value.ref !== ref) found.problem("CORRUPT", ref, `holds a statement for ${member.value.ref}`);
-  if ((await readHeadIds(store, head, name)).length === 0) found.problem("CORRUPT", ref, "has no head beside it");
+  const known = [
+    ...(await readHeadIds(store, head, name)),
+    ...(await new Dossier(store, head, policies, name).waiting()),
+  ];
+  if (known.length === 0) found.problem("CORRUPT", ref, "has no head beside it");
   if (state !== "trusted" && !authorisedDenial(policies, member)) {
     found.problem("CORRUPT", ref, `statement ${short(id)} lacks the revokers' signatures`);
   }
@@ -178,6 +184,21 @@ async function checkRefused(walk: Walk, ref: RefPath, statement: Digest, id: Dig
     if (value.statement !== statement)
       found.problem("CORRUPT", ref, `refusal ${short(entry)} is about another statement`);
   }
-  const { name } = (await readStatement(store, statement)).value;
+  const name = await nameOfRefused(store, statement);
   await new Dossier(store, head, policies, name).refusals(statement); // throws where one has lost a signature
+}
+
+/** A refusal may have come before its statement; whose name it is then does not change who signed it. */
+async function nameOfRefused(store: Store, statement: Digest): Promise<Name> {
+  if ((await store.objects.read(statement)) === undefined) return parseName("not/here");
+  return (await readStatement(store, statement)).value.name;
+}
+
+/** What it remembers of another store is here; what that names need not be. */
+async function checkRemote({ store, found }: Walk, ref: RefPath, kind: RemoteKind, id: Digest): Promise<void> {
+  const ids = kind === "index" ? [id] : await readList(store, id, "list of objects");
+  for (const entry of ids) {
+    if ((await store.objects.read(entry)) === undefined)
+      found.problem("CORRUPT", ref, `object ${short(entry)} is missing`);
+  }
 }

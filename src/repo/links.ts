@@ -28,6 +28,7 @@ type Kind =
   | "early-statements"
   | "evidences"
   | "refusals"
+  | "kept"
   | "opaque";
 
 export interface Link {
@@ -45,15 +46,21 @@ const KIND_OF_REF: Readonly<Record<ParsedRef["family"], Kind>> = {
   revoking: "statement",
   deleting: "statement",
   trusted: "statement",
-  revoked: "statement",
-  deleted: "statement",
+  revoked: "early-statement", // a denial counts before what it follows is here
+  deleted: "early-statement",
   chain: "statements",
   waiting: "early-statements",
-  "revoked-bytes": "statements",
+  "revoked-bytes": "early-statements",
   refused: "refusals",
   evidence: "evidences",
   signers: "opaque", // a list of key ids
+  remotes: "kept",
 };
+
+function kindOf(ref: ParsedRef): Kind {
+  // What another store's index names may be anywhere.
+  return ref.family === "remotes" && ref.kind === "index" ? "opaque" : KIND_OF_REF[ref.family];
+}
 
 const members =
   (kind: Kind) =>
@@ -66,13 +73,14 @@ const may = (ids: readonly (Digest | undefined)[], kind: Kind): Link[] =>
 function linksOfNode(bytes: Uint8Array): Link[] {
   const node = parseRefNode(bytes);
   if (node.kind === "inner") return [...node.children.values()].map((id) => ({ id, kind: "node", must: true }));
-  return node.entries.map(({ ref, id }) => ({ id, kind: KIND_OF_REF[parseRefPath(ref).family], must: true }));
+  return node.entries.map(({ ref, id }) => ({ id, kind: kindOf(parseRefPath(ref)), must: true }));
 }
 
 function linksOfStatement(bytes: Uint8Array, must: boolean): Link[] {
-  const { manifest, previous, policy, evidence, revokes } = parseStatement(bytes).value;
+  const { manifest, previous, policy, evidence, revokes, state } = parseStatement(bytes).value;
   return [
-    { id: manifest, kind: "manifest", must },
+    // A denial may have come without the bytes that it denies, from a store that has them.
+    { id: manifest, kind: "manifest", must: must && state === "trusted" },
     ...previous.map((id): Link => ({ id, kind: must ? "statement" : "early-statement", must })),
     ...may([policy], "policy"),
     ...may(evidence, "evidence"),
@@ -120,4 +128,5 @@ export const LINKS: Readonly<Record<Exclude<Kind, "opaque">, (bytes: Uint8Array)
   "early-statements": members("early-statement"),
   evidences: members("evidence"),
   refusals: members("refusal"),
+  kept: members("opaque"),
 };

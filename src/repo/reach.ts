@@ -21,6 +21,8 @@ export class Reach {
   private readonly store: Store;
   /** Objects whose own links were followed. */
   private readonly followed = new DigestSet();
+  /** Statements that were followed where not all that they name need be here; somebody may yet ask for all of it. */
+  private readonly tolerated = new DigestSet();
   /** Objects that are named where nothing is to be followed: chunk lists, and what is not of the kind it is named as. */
   private readonly named = new DigestSet();
   private readonly blobs = new DigestSet();
@@ -36,7 +38,7 @@ export class Reach {
 
   /** True if an entry followed so far reaches the object. */
   hasObject(id: Digest): boolean {
-    return this.followed.has(id) || this.named.has(id);
+    return this.followed.has(id) || this.tolerated.has(id) || this.named.has(id);
   }
 
   /** True if a head followed so far needs the blob. */
@@ -61,15 +63,19 @@ export class Reach {
   private async mark(first: Link): Promise<void> {
     const open = [first];
     for (let link = open.pop(); link !== undefined; link = open.pop()) {
-      if (this.followed.has(link.id)) continue;
+      if (this.wasFollowed(link)) continue;
       const links = await this.linksOf(link);
       if (links === undefined) {
         this.named.add(link.id); // somebody may yet name it as what it is, so it is not passed over then
         continue;
       }
-      this.followed.add(link.id);
-      for (const next of links) if (!this.followed.has(next.id)) open.push(next);
+      (link.kind === "early-statement" ? this.tolerated : this.followed).add(link.id);
+      for (const next of links) if (!this.wasFollowed(next)) open.push(next);
     }
+  }
+
+  private wasFollowed({ id, kind }: Link): boolean {
+    return this.followed.has(id) || (kind === "early-statement" && this.tolerated.has(id));
   }
 
   /** undefined: there is nothing to follow, or it is not here and need not be. */
@@ -149,6 +155,7 @@ export async function manifestsBehind(
     case "refused":
     case "evidence":
     case "signers":
+    case "remotes":
       return [];
   }
 }
@@ -172,7 +179,8 @@ async function manifestsOfChain(
     if (!whole && (await store.objects.read(id)) === undefined) continue;
     const { value } = await readStatement(store, id);
     if (value.state === "deleted") continue;
-    if (whole || (await store.objects.read(value.manifest)) !== undefined) found.add(value.manifest);
+    const must = whole && value.state === "trusted"; // of what a denial is about, nothing need have come here
+    if (must || (await store.objects.read(value.manifest)) !== undefined) found.add(value.manifest);
     open.push(...value.previous);
   }
   return [...found];

@@ -14,7 +14,9 @@ import {
   type ParsedRef,
   POLICY_REF,
   parseRefPath,
+  REMOTE_KINDS,
   refusedRef,
+  remoteRef,
   revokedRef,
   signersRef,
 } from "../../src/base/ref-path.ts";
@@ -27,6 +29,7 @@ function written(ref: ParsedRef): string {
   if (ref.family === "policy") return POLICY_REF;
   if ("name" in ref) return nameRef(ref.family, ref.name);
   if (ref.family === "revoked-bytes") return revokedRef(ref.digest, ref.kind);
+  if (ref.family === "remotes") return remoteRef(ref.store, ref.kind);
   return { refused: refusedRef, evidence: evidenceRef, signers: signersRef }[ref.family](ref.digest);
 }
 
@@ -44,6 +47,26 @@ describe("ref paths: each family round-trips", () => {
       const path = revokedRef(digest, kind);
       assert.equal(path, `refs/revoked/sha256/${hex}/${kind}`);
       assert.deepEqual(parseRefPath(path), { family: "revoked-bytes", digest, kind });
+    });
+  }
+  for (const kind of REMOTE_KINDS) {
+    test(`of another store: ${kind}`, () => {
+      const path = remoteRef(digest, kind);
+      assert.equal(path, `refs/remotes/${hex}/${kind}`);
+      assert.deepEqual(parseRefPath(path), { family: "remotes", store: digest, kind });
+    });
+  }
+  for (const wrong of [
+    `refs/remotes/${hex}`,
+    `refs/remotes/${hex}/head`,
+    `refs/remotes/${hex}/index/x`,
+    "refs/remotes/a/index",
+  ]) {
+    test(`not a ref: ${wrong.slice(0, 30)}`, () => {
+      assert.throws(
+        () => parseRefPath(wrong),
+        (error) => isCofferError(error, "NAME_INVALID"),
+      );
     });
   }
   test("the families of names are these", () => {

@@ -189,6 +189,19 @@ async function deletions(script: Script): Promise<void> {
   await script.ok("list --limit 1 --store my.coffer");
 }
 
+async function transfer(script: Script): Promise<void> {
+  const asked = await script.no("clone my.coffer cloned.coffer", "FOREIGN_ROOT");
+  const { details } = (asked as { readonly error: { readonly details: readonly string[] } }).error;
+  const root = /--root ([^ :]+:[0-9a-f]{64})/u.exec(details.join())?.[1] ?? "";
+  const cloned = await script.ok(`clone my.coffer cloned.coffer --root ${root}`);
+  assert.equal((cloned as { readonly imported: { readonly sameRoot: boolean } }).imported.sameRoot, true);
+  await script.ok("pull my.coffer --store cloned.coffer");
+  const again = await script.ok("bundle import stick --store cloned.coffer");
+  assert.deepEqual(again["entries"], []);
+  await script.no("bundle import nothing --store cloned.coffer", "FILE_NOT_FOUND");
+  await script.no("pull none --store cloned.coffer", "STORE_NOT_FOUND");
+}
+
 async function upkeep(script: Script): Promise<void> {
   await script.ok("du --store my.coffer");
   await script.no("du acme/none --store my.coffer", "NAME_NOT_FOUND");
@@ -249,6 +262,7 @@ test("json: every command says with --json what its schema says, done or refused
     await promotion(script, world);
     await answers(script);
     await bundles(script);
+    await transfer(script);
     await denials(script);
     await deletions(script);
     await upkeep(script);

@@ -20,7 +20,9 @@ import {
   NAME_FAMILIES,
   nameRef,
   POLICY_REF,
+  REMOTE_KINDS,
   refusedRef,
+  remoteRef,
   revokedRef,
   signersRef,
 } from "../../src/base/ref-path.ts";
@@ -182,7 +184,8 @@ describe("docs/format.md mirrors the code", () => {
       evidenceRef(digest),
       signersRef(digest),
     ];
-    const wanted = [POLICY_REF, ...byName, ...byDigest.map((ref) => ref.replace(digest, "<digest>"))];
+    const remote = REMOTE_KINDS.map((kind) => remoteRef(digest, kind).replace(digest, "<store id>"));
+    const wanted = [POLICY_REF, ...byName, ...byDigest.map((ref) => ref.replace(digest, "<digest>")), ...remote];
     assert.deepEqual(rows.sort(), wanted.sort());
   });
 

@@ -58,10 +58,13 @@ async function examine(scene: Scene, left: MemoryFiles, where: string): Promise<
   return found;
 }
 
+/** Makes a new store. */
+const isMaking = ({ command }: RegisteredAct): boolean => command === "init" || command === "clone";
+
 /** Temporary files of those who are gone. One that nobody knows stays for a day. */
-function leftovers(disk: MemoryFiles, { command }: RegisteredAct): readonly string[] {
+function leftovers(disk: MemoryFiles, act: RegisteredAct): readonly string[] {
   // Who makes a new store does not sweep the others, and who only looks or repairs sweeps none.
-  const place = command === "init" ? /(^|\/)\.new\.memory-/ : /^(?:store\/local\/tmp\/|media\/\.coffer-volume-)memory-/;
+  const place = isMaking(act) ? /(^|\/)\.new\.memory-/ : /^(?:store\/local\/tmp\/|media\/\.coffer-volume-)memory-/;
   return [...disk.snapshot().keys()].filter((path) => place.test(path));
 }
 
@@ -127,7 +130,7 @@ async function diskFor(machine: Machine, act: RegisteredAct): Promise<MemoryFile
  * The 768 empty folders of a new store and the 64 equal pieces of its reserve: stopped at each call, failed at every 64th.
  */
 function isMoreOfTheSame(act: RegisteredAct, step: string | undefined, at: number): boolean {
-  return act.command === "init" && (step === "make folders" || step === "fill the reserve") && at > 20 && at % 64 !== 0;
+  return isMaking(act) && (step === "make folders" || step === "fill the reserve") && at > 20 && at % 64 !== 0;
 }
 
 /** @returns the trials of one act, which leave out none of its steps */

@@ -33,12 +33,21 @@ class Scene {
   readonly folder: string;
   readonly home: string;
   readonly store: string;
+  /** Another store of the same team, one that takes over from it, and one in which nothing is done. */
+  readonly sender: string;
+  readonly receiver: string;
+  readonly importer: string;
+  readonly empty: string;
 
   constructor(t: TestContext) {
     this.folder = mkdtempSync(join(tmpdir(), "coffer-kills-all-"));
     t.after(() => rmSync(this.folder, { recursive: true, force: true }));
     this.home = join(this.folder, "home");
     this.store = join(this.folder, "my.coffer");
+    this.sender = join(this.folder, "sender.coffer");
+    this.receiver = join(this.folder, "receiver.coffer");
+    this.importer = join(this.folder, "importer.coffer");
+    this.empty = join(this.folder, "empty.coffer");
     mkdirSync(this.home);
   }
 
@@ -105,6 +114,9 @@ class Scene {
     const where = new Map([
       ["init", this.folder],
       ["log adopt-restore", local],
+      ["clone", this.folder],
+      ["pull", join(this.receiver, "local", "tmp")],
+      ["bundle import", join(this.importer, "local", "tmp")],
     ]);
     const watcher = watch(where.get(act) ?? join(local, "tmp"));
     try {
@@ -113,6 +125,28 @@ class Scene {
     } finally {
       watcher.close();
     }
+  }
+
+  /** The policy root, as it is told to whoever clones. */
+  async policyRoot(): Promise<string> {
+    return `1:${(await this.open(this.store))?.pin}`;
+  }
+
+  /** A name that the sender trusts. @returns the command that takes it over */
+  async send(model: string, name: string): Promise<readonly string[]> {
+    const at = ["--store", this.sender];
+    await this.must(["add", model, "--name", name, ...at]);
+    await this.must(["propose", name, "--as", "alice", ...at]);
+    for (const who of ["alice", "bob"]) await this.must(["approve", name, "--as", who, "--yes", ...at]);
+    await this.must(["promote", name, ...at]);
+    return ["pull", this.sender, "--store", this.receiver];
+  }
+
+  /** A bundle of what the sender trusts by that name. @returns the command that takes it over */
+  async cut(name: string): Promise<readonly string[]> {
+    const stick = mkdtempSync(join(this.folder, "stick-"));
+    await this.must(["bundle", "create", name, "--out", stick, "--store", this.sender]);
+    return ["bundle", "import", stick, "--store", this.importer];
   }
 
   /** Takes the newest entry of the log away, as a backup from before it would. @returns the head that is left */
@@ -141,6 +175,7 @@ interface Step {
 function stepsFor(scene: Scene, number: number, team: string): Step[] {
   const name = `acme/m${number}@main`;
   const fresh = join(scene.folder, `new-${number}.coffer`);
+  const cloned = join(scene.folder, `clone-${number}.coffer`);
   const at = ["--store", scene.store];
   const model = join(scene.folder, `m${number}.gguf`);
   writeFileSync(model, makeTinyGguf({ seed: number + 1 }));
@@ -170,6 +205,12 @@ function stepsFor(scene: Scene, number: number, team: string): Step[] {
     step("revoke", [name, "--as", "bob", "--yes"]),
     step("delete", [name, "--as", "bob", "--yes"]),
     step("log adopt-restore", [], { prepare: loseEntry, again: /\[USAGE\]/ }),
+    step("pull", [], { root: scene.receiver, prepare: () => scene.send(model, name) }),
+    step("bundle import", [], { root: scene.importer, prepare: () => scene.cut(name) }),
+    step("clone", [], {
+      ...{ root: cloned, again: /\[EXISTS\]/ },
+      prepare: async () => ["clone", scene.empty, cloned, "--root", await scene.policyRoot()],
+    }),
   ];
 }
 
@@ -189,6 +230,9 @@ test(`${KILLS} further kills over all acts`, { timeout: 3_600_000 }, async (t) =
   const keys = join(scene.home, ".config", "coffer", "keys");
   const team = ["alice", "bob"].map((who) => `${who}=${join(keys, `${who}.pub`)}`).join(",");
   await scene.must(["init", scene.store, "--team", team]);
+  for (const other of [scene.sender, scene.receiver, scene.importer, scene.empty]) {
+    await scene.must(["clone", scene.store, other, "--root", await scene.policyRoot()]);
+  }
 
   const typical = new Map<Act, { readonly wholeMs: number; readonly writingMs: number }>();
   const states = new Map<Act, { readonly before: string; readonly after: string }>();

@@ -16,20 +16,25 @@ import { adoptRestore, examineRestore } from "../../src/repo/adopt-restore.ts";
 import { makeBundle } from "../../src/repo/bundle.ts";
 import { volumeNumbers, writeVolumes } from "../../src/repo/bundle-files.ts";
 import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
+import { clone } from "../../src/repo/clone.ts";
 import { deleteName, removeBytes } from "../../src/repo/delete.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc } from "../../src/repo/gc.ts";
 import { exportGit } from "../../src/repo/git-export.ts";
+import { importFrom } from "../../src/repo/import.ts";
 import { init } from "../../src/repo/init.ts";
 import { list } from "../../src/repo/list.ts";
 import { promote } from "../../src/repo/promote.ts";
+import { pull } from "../../src/repo/pull.ts";
 import { planReject, reject } from "../../src/repo/reject.ts";
+import { judge } from "../../src/repo/resolve.ts";
 import { revoke } from "../../src/repo/revoke.ts";
 import { openStore, type Store } from "../../src/repo/store.ts";
 import { checkVolumes } from "../../src/sync/check.ts";
 import { openVolumes } from "../../src/sync/volumes.ts";
 import { locationOn, type Machine, MEDIA, newLocation, openOn, portsOn, SOURCE, STORE } from "./machine.ts";
 import type { MemoryFiles } from "./memory-files.ts";
+import { makeSender, SENT, sentTo } from "./sent.ts";
 
 /** One act on one disk, run by a fresh process each time. */
 export interface RegisteredAct {
@@ -169,6 +174,52 @@ const BUNDLE: RegisteredAct = {
 
 const statementOf = async (store: Store) => (await needCandidate(store, NAME)).statement.id;
 
+/** Of what others send: the name's verdict. That a denial comes in an entry before the rest is no state of its own. */
+async function lookAtSent(store: Store): Promise<string> {
+  const { trusted, standing, manifest } = await judge(store, await store.head(), SENT);
+  return JSON.stringify([trusted, standing, manifest]);
+}
+
+/** What was taken over before was revoked by the sender since. */
+const IMPORT_DENIAL: RegisteredAct = {
+  ...onStore("bundle import (a denial)", async (store, machine) => importFrom(store, (await sentTo(machine)).revoked), {
+    command: "bundle import",
+    leads: false,
+    prepare: async (machine, disk) => {
+      await importFrom(await openOn(machine, disk, "prepare"), (await sentTo(machine)).trusted);
+    },
+  }),
+  look: async (machine, disk) => lookAtSent(await openOn(machine, disk, "look")),
+};
+
+const IMPORT: RegisteredAct = onStore(
+  "bundle import",
+  async (store, machine) => importFrom(store, (await sentTo(machine)).trusted),
+  { leads: false },
+);
+
+const PULL: RegisteredAct = onStore("pull", (store, machine) => pull(store, newLocation(machine).root), {
+  leads: false,
+  prepare: async (machine, disk) => void (await makeSender(machine, disk)),
+});
+
+const CLONE: RegisteredAct = {
+  name: "clone",
+  command: "clone",
+  again: "EXISTS",
+  leads: false,
+  run: async (machine, disk, seed) => {
+    const { trusted } = await sentTo(machine);
+    const [digest] = trusted.index.value.policies;
+    const root = digest && { number: 1, digest };
+    return clone(newLocation(machine), async () => trusted, root, portsOn(machine, disk, seed));
+  },
+  // The store with its root; what stands in it is an import like any other, and can be done again.
+  look: (machine, disk) =>
+    unless("STORE_NOT_FOUND", async () => (await openStore(newLocation(machine), portsOn(machine, disk, "look"))).pin),
+  check: INIT.check,
+};
+
 export const ACTS: readonly RegisteredAct[] = [
   INIT,
   onStore("add", (store, { root }) => {
@@ -215,4 +266,8 @@ export const ACTS: readonly RegisteredAct[] = [
   onStore("delete", async (store, { people }) =>
     removeBytes(store, await deleteName(store, { name: NAME, reason: "a test" }, people.carol)),
   ),
+  IMPORT,
+  IMPORT_DENIAL,
+  PULL,
+  CLONE,
 ];

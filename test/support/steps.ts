@@ -93,6 +93,7 @@ function stepOf(call: string, path: string, other: string | undefined, { fates, 
   if (call === "touch" && place.kind === "objects") return "touch objects";
   if (call === "touch" && place.kind === "blob") return "move to the trash"; // its day begins
   if (/link-probe/.test(path)) return "probe links";
+  if (call === "removeFolder" && place.path.startsWith("local/tmp/import-")) return "end the staging";
   if (kind === "temporary file")
     return call === "makeFolder" ? "make folders" : call === "fsyncFolder" ? "fsync folders" : "ask the time";
   if (kind === "projection" && call === "remove") return "withdraw from the projection";

@@ -161,7 +161,7 @@ function tellCreated(context: Context, bundle: Bundle, written: readonly Written
   ui.next(`coffer bundle verify ${quoteArgument(out)}`);
 }
 
-function media(context: Context, paths: readonly string[]): Media {
+export function mediaOf(context: Context, paths: readonly string[]): Media {
   if (paths.includes(PIPE)) {
     if (paths.length > 1) throw new CofferError("USAGE", "expected - alone, or paths");
     return { kind: "pipe", stream: context.io.input(), shown: "stdin" };
@@ -171,7 +171,7 @@ function media(context: Context, paths: readonly string[]): Media {
 
 export async function runBundleInspect(context: Context, paths: readonly string[]): Promise<void> {
   const { ui } = context;
-  const looked = await inspectBundle(context.io.ports, media(context, paths));
+  const looked = await inspectBundle(context.io.ports, mediaOf(context, paths));
   ui.json(inspectedJson(looked));
   for (const line of inspectedLines(looked)) ui.data(line);
   for (const what of looked.missing) ui.warn(`${what} is not here`);
@@ -225,7 +225,7 @@ function inspectedLines(looked: Inspected): string[] {
 export async function runBundleVerify(context: Context, paths: readonly string[]): Promise<number> {
   const { ui } = context;
   let done = 0;
-  const verified = await verifyBundle(context.io.ports, media(context, paths), (bytes) => {
+  const verified = await verifyBundle(context.io.ports, mediaOf(context, paths), (bytes) => {
     done += bytes;
     ui.progress(`checking ${sizeText(done)}`);
   });

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `bundle import`, `pull`: the one way in for what other stores send, over whatever medium. Layer: repo.
+ * Format: docs/format.md, "Importing". Holds invariants 1, 4, 5, 7 and 8.
+ *
+ * Nothing outside local/tmp before it is verified. Revocations and refusals first, in a transaction of their own; refs move
+ * once all that could come has come. Importing the same again moves nothing.
+ */
+import { short } from "../base/digest.ts";
+import { CofferError, type ErrorCode, isCofferError } from "../base/errors.ts";
+import { parseName } from "../base/names.ts";
+import type { HeadView } from "../refs/head-view.ts";
+import type { Source } from "../sync/source.ts";
+import { type Policies, readPolicies } from "./dossier.ts";
+import { Adoption, type Work } from "./import/adoption.ts";
+import { type Applied, applyChanges, type Change } from "./import/apply.ts";
+import { Arrivals } from "./import/arrivals.ts";
+import { Blobs } from "./import/blobs.ts";
+import { type AppliedDenials, applyDenials, everybodyIn } from "./import/denials.ts";
+import { foreignPolicies, Quarantine } from "./import/landing.ts";
+import { findFork, indexChange, keepIndex } from "./import/remotes.ts";
+import type { ImportReport } from "./import/report.ts";
+import { type BlobItem, Staging } from "./import/staging.ts";
+import { tellNames } from "./import/tell.ts";
+import { Writer } from "./import/writer.ts";
+import type { Store } from "./store.ts";
+
+export type { ImportReport } from "./import/report.ts";
+
+export interface ImportOptions {
+  /** Called as bytes of blobs are taken: total so far. */
+  readonly onBytes?: (bytes: number) => void;
+  /** Moves in one log entry; LIMITS.movesPerEntry when left out. */
+  readonly mostMoves?: number;
+}
+
+/** What came is no good, so nothing of it is kept for another try. */
+const REFUSALS: readonly ErrorCode[] = [
+  "UNSUPPORTED",
+  "LOG_FORKED",
+  "BUNDLE_INVALID",
+  "OBJECT_MISMATCH",
+  "FOREIGN_ROOT",
+];
+
+/**
+ * @throws CofferError UNSUPPORTED - a policy chain that this version cannot judge; LOG_FORKED; BUNDLE_INCOMPLETE - volumes
+ *   are missing, what came is kept for the next try; OBJECT_MISMATCH, BUNDLE_INVALID, VOLUME_DAMAGED; NO_SPACE, IO_ERROR.
+ *   Revocations and refusals of the same root that came before the failure stand.
+ */
+export async function importFrom(store: Store, source: Source, options: ImportOptions = {}): Promise<ImportReport> {
+  await store.needSigner();
+  await store.sweep();
+  const { index } = source;
+  if (index.value.store === store.id) throw new CofferError("USAGE", "expected what another store sent, found our own");
+  const staging = await Staging.open(store.files, store.ports.random, index.id, index.value.segmentBytes);
+  try {
+    const report = await new Import(store, source, staging, options).run();
+    await staging.end(false);
+    return report;
+  } catch (error) {
+    const keep = !isCofferError(error, ...REFUSALS);
+    await Promise.allSettled([staging.end(keep)]); // what led here is what is told
+    throw error;
+  }
+}
+
+class Import {
+  readonly #store: Store;
+  readonly #source: Source;
+  readonly #staging: Staging;
+  readonly #options: ImportOptions;
+  readonly #arrivals: Arrivals;
+  readonly #writer: Writer;
+  readonly #blobs: Blobs;
+  #denials: AppliedDenials | undefined;
+  #receiver: Adoption | Quarantine | undefined;
+  #work: Work | undefined;
+
+  constructor(store: Store, source: Source, staging: Staging, options: ImportOptions) {
+    this.#store = store;
+    this.#source = source;
+    this.#staging = staging;
+    this.#options = options;
+    this.#arrivals = new Arrivals(staging.small);
+    this.#writer = new Writer(store);
+    const [arrivals, writer] = [this.#arrivals, this.#writer];
+    this.#blobs = new Blobs({ store, staging, arrivals, writer });
+  }
+
+  async run(): Promise<ImportReport> {
+    const { index } = this.#source;
+    const policies = await readPolicies(this.#store, await this.#store.head());
+    const sameRoot = index.value.policies[0] === this.#store.pin;
+    this.#arrivals.know([index.value.storeKey, this.#store.storeKey, ...everybodyIn(policies)]);
+    const receiver = await this.#receive(policies, sameRoot);
+    const head = await this.#store.head();
+    await this.#needAll();
+    const more: Change[] = [indexChange(this.#store, index, await keepIndex(this.#writer, this.#source))];
+    const applied = receiver instanceof Adoption ? await receiver.finish(more) : await receiver.finish(head, more);
+    return this.#tell(receiver, applied, sameRoot);
+  }
+
+  /** @throws CofferError BUNDLE_INCOMPLETE - something that is to come has not, now or in an earlier import of the same index */
+  async #needAll(): Promise<void> {
+    const { missing, index } = this.#source;
+    if (missing.length === 0) return;
+    await this.#blobs.completeAll();
+    const small = index.value.items.filter(({ kind }) => kind !== "blob").length;
+    if (this.#arrivals.count === small && !index.value.items.some((item) => this.#blobs.lacks(item))) return;
+    throw this.#incomplete();
+  }
+
+  #incomplete(): CofferError {
+    const text = `expected all of the bundle, ${this.#source.missing.join(", ")} missing`;
+    return new CofferError("BUNDLE_INCOMPLETE", `${text}; the blobs that came are kept for the next import of it`);
+  }
+
+  /** Small things first; once the last of them is in, what is asked for of the blobs is known. */
+  async #receive(policies: Policies, sameRoot: boolean): Promise<Adoption | Quarantine> {
+    let total = 0;
+    try {
+      const wants = (item: { readonly kind: string }): boolean =>
+        item.kind !== "blob" || this.#receiver === undefined || this.#blobs.wants(item as BlobItem);
+      for await (const parcel of this.#source.parcels(wants)) {
+        const { item } = parcel;
+        const read = () => parcel.read();
+        if (item.kind !== "blob") {
+          await this.#arrivals.take({ item, read });
+          continue;
+        }
+        this.#receiver ??= await this.#prepare(policies, sameRoot);
+        if (!this.#blobs.wants(item)) continue;
+        await this.#staging.take({ item, read });
+        total += item.sizeBytes;
+        this.#options.onBytes?.(total);
+        await this.#blobs.complete(item.blob);
+      }
+    } catch (error) {
+      // A denial that came counts, whatever became of the rest.
+      if (sameRoot && this.#denials === undefined) await this.#deny(policies);
+      throw error;
+    }
+    this.#receiver ??= await this.#prepare(policies, sameRoot);
+    return this.#receiver;
+  }
+
+  get #note(): string {
+    return `import from ${short(this.#source.index.value.store)}`;
+  }
+
+  async #deny(policies: Policies): Promise<void> {
+    const { mostMoves } = this.#options;
+    this.#denials = await applyDenials(this.#store, policies, this.#arrivals, `${this.#note}: denials`, mostMoves);
+  }
+
+  async #prepare(policies: Policies, sameRoot: boolean): Promise<Adoption | Quarantine> {
+    if (sameRoot) await this.#deny(policies);
+    const { policies: chain } = this.#source.index.value;
+    if (sameRoot && chain.length > policies.length) {
+      const text = `expected a policy chain of ${policies.length}, found version ${chain.length}`;
+      throw new CofferError(
+        "UNSUPPORTED",
+        `${text}, which this version cannot judge; only revocations and refusals were taken`,
+      );
+    }
+    const head = await this.#store.head();
+    await this.#refuseFork(head);
+    const work: Work = {
+      ...{ store: this.#store, index: this.#source.index, policies, note: this.#note, most: this.#options.mostMoves },
+      ...{ arrivals: this.#arrivals, blobs: this.#blobs, writer: this.#writer },
+      ...{ notes: new Set(), refusedNames: new Map(), failed: new Map() },
+    };
+    this.#work = work;
+    const receiver = sameRoot ? await this.#adopt(work, head) : await this.#quarantine(work);
+    if (this.#source.missing.length > 0) await this.#blobs.wantListed(this.#source.index.value.items);
+    return receiver;
+  }
+
+  async #adopt(work: Work, head: HeadView): Promise<Adoption> {
+    const adoption = new Adoption(work);
+    await adoption.prepare(head);
+    return adoption;
+  }
+
+  async #quarantine(work: Work): Promise<Quarantine> {
+    const [policy] = this.#source.index.value.policies;
+    const isHere = policy !== undefined && this.#arrivals.has(policy);
+    if (!isHere && this.#source.missing.length > 0) throw this.#incomplete();
+    const theirs = await foreignPolicies(work);
+    this.#arrivals.know(everybodyIn(theirs));
+    const quarantine = new Quarantine(work, theirs);
+    await quarantine.prepare();
+    return quarantine;
+  }
+
+  async #refuseFork(head: HeadView): Promise<void> {
+    const fork = await findFork(this.#store, head, this.#source, this.#writer);
+    if (fork === undefined) return;
+    await this.#writer.flush();
+    await applyChanges(this.#store, fork.changes, `${this.#note}: a forked log`);
+    throw fork.error;
+  }
+
+  async #tell(receiver: Adoption | Quarantine, applied: Applied, sameRoot: boolean): Promise<ImportReport> {
+    const { store, log, names } = this.#source.index.value;
+    const work = this.#work;
+    if (work === undefined) throw new CofferError("INTERNAL", "an import without work");
+    const failed = new Map([...(this.#denials?.failed ?? []), ...applied.failed]);
+    for (const [name, { code, message }] of failed) work.refusedNames.set(name, { code, text: message });
+    const came = new Map(names.map(({ name }) => [name as string, parseName(name)]));
+    if (receiver instanceof Adoption) for (const name of receiver.names) came.set(name.text, name);
+    for (const name of work.refusedNames.keys()) came.set(name, parseName(name));
+    const moved = new Set([...(this.#denials?.moved ?? []), ...applied.moved]);
+    const told = await tellNames(work, [...came.values()], {
+      moved,
+      proposed: receiver instanceof Adoption ? receiver.proposed : new Set(),
+      landed: receiver.landed,
+    });
+    return {
+      ...{ store, log: { number: log.number, head: log.head }, sameRoot, names: told },
+      refused: this.#arrivals.refused,
+      notes: [...work.notes],
+      denials: this.#denials?.count ?? 0,
+      blobs: { count: this.#blobs.taken, bytes: this.#blobs.takenBytes },
+      entries: [...(this.#denials?.entries ?? []), ...applied.entries],
+    };
+  }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The blobs that an import asks for: which are here, which came, which still lack; and how what came is looked into.
+ * Layer: repo. Holds invariants 1 and 6. Not here: the bytes on their way in (staging.ts).
+ */
+import type { Digest } from "../../base/digest.ts";
+import { CofferError } from "../../base/errors.ts";
+import { LIMITS } from "../../base/limits.ts";
+import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
+import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-store.ts";
+import { type Manifest, type ManifestFile, parseManifest } from "../../objects/documents/manifest.ts";
+import type { Stored } from "../../objects/documents/schema.ts";
+import { blobPath } from "../../objects/layout.ts";
+import type { Item } from "../../sync/source.ts";
+import { openManifestFile } from "../blobs.ts";
+import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
+import type { Store } from "../store.ts";
+import type { Arrivals } from "./arrivals.ts";
+import type { BlobItem, Staging } from "./staging.ts";
+import type { Writer } from "./writer.ts";
+
+interface Wanted {
+  readonly sizeBytes: number;
+  /** Get the blob its name as soon as it is whole; else only once its model was looked into. */
+  publish: boolean;
+}
+
+export class Blobs {
+  readonly #store: Store;
+  readonly #staging: Staging;
+  readonly #arrivals: Arrivals;
+  readonly #writer: Writer;
+  readonly #wanted = new Map<Digest, Wanted>();
+  /** Blobs that lay here before, or have their name by now. */
+  readonly #here = new Set<Digest>();
+  /** Their chunk lists, as this store has hashed them; where there is none, undefined. */
+  readonly #hashed = new Map<Digest, Digest | undefined>();
+  /** Blobs that came with this import, and their bytes. */
+  taken = 0;
+  takenBytes = 0;
+
+  constructor(parts: { store: Store; staging: Staging; arrivals: Arrivals; writer: Writer }) {
+    this.#store = parts.store;
+    this.#staging = parts.staging;
+    this.#arrivals = parts.arrivals;
+    this.#writer = parts.writer;
+  }
+
+  /** A manifest that came or lies here. */
+  async manifest(id: Digest): Promise<Stored<Manifest> | undefined> {
+    const arrived = await this.#arrivals.document("coffer/manifest", id);
+    if (arrived !== undefined) return arrived;
+    const bytes = await this.#store.objects.read(id);
+    return bytes === undefined ? undefined : parseManifest(bytes);
+  }
+
+  /** Asks for all blobs of a manifest. @param publish - they are needed whatever is found in them */
+  async want(manifest: Manifest, publish: boolean): Promise<void> {
+    for (const file of manifest.files) {
+      const known = this.#wanted.get(file.sha256);
+      if (known !== undefined) known.publish ||= publish;
+      if (known !== undefined || this.#here.has(file.sha256)) continue;
+      const stat = await this.#store.files.stat(blobPath(file.sha256));
+      if (stat?.kind === "file" && stat.sizeBytes === file.size) {
+        await this.#store.files.touch(blobPath(file.sha256)); // gc leaves alone what is young
+        this.#here.add(file.sha256);
+        continue;
+      }
+      this.#wanted.set(file.sha256, { sizeBytes: file.size, publish });
+      const wanted = { blob: file.sha256, sizeBytes: file.size };
+      await this.#staging.recheck(wanted, file.chunks && (await this.#chunkList(file)));
+    }
+  }
+
+  /**
+   * Asks for what an index lists, while the manifests that name it are on a medium that is not here: it is staged, and
+   * checked when they come.
+   */
+  async wantListed(items: readonly Item[]): Promise<void> {
+    const sizes = new Map<Digest, number>();
+    for (const item of items) {
+      if (item.kind === "blob") sizes.set(item.blob, (sizes.get(item.blob) ?? 0) + item.sizeBytes);
+    }
+    for (const [blob, sizeBytes] of sizes) {
+      if (this.#wanted.has(blob) || this.#here.has(blob)) continue;
+      if ((await this.#store.files.stat(blobPath(blob)))?.sizeBytes === sizeBytes) continue;
+      this.#wanted.set(blob, { sizeBytes, publish: false });
+      await this.#staging.assume({ blob, sizeBytes });
+    }
+  }
+
+  /** True if a blob that an item brings is asked for, and not all of it has come. */
+  lacks(item: Item): boolean {
+    return item.kind === "blob" && this.#wanted.has(item.blob) && !this.#hashed.has(item.blob);
+  }
+
+  /** The bytes of a file's chunk list, if they came or lie here and have the right length. */
+  async #chunkList(file: ManifestFile): Promise<Uint8Array | undefined> {
+    if (file.chunks === undefined) return undefined;
+    const bytes = (await this.#arrivals.bytes(file.chunks)) ?? (await this.#store.objects.read(file.chunks));
+    if (bytes === undefined) return undefined;
+    const isRight = bytes.length === Math.ceil(file.size / LIMITS.chunkBytes) * 32;
+    return isRight ? bytes : undefined;
+  }
+
+  /** Writes the chunk lists that a manifest names and that came with it. */
+  async keepChunkLists(manifest: Manifest): Promise<void> {
+    for (const file of manifest.files) {
+      if (file.chunks === undefined || this.#writer.has(file.chunks)) continue;
+      const bytes = await this.#arrivals.bytes(file.chunks);
+      if (bytes === undefined) continue;
+      try {
+        checkChunkList(file, bytes);
+      } catch (error) {
+        if (!(error instanceof CofferError)) throw error;
+        continue; // of another length than the blob's: told with the name, when its blob is looked for
+      }
+      await this.#writer.add({ id: file.chunks, bytes });
+    }
+  }
+
+  wants(item: BlobItem): boolean {
+    return this.#wanted.has(item.blob) && !this.#staging.has(item);
+  }
+
+  /** After a part came. @throws CofferError OBJECT_MISMATCH, NO_SPACE, IO_ERROR */
+  async complete(blob: Digest): Promise<void> {
+    const wanted = this.#wanted.get(blob);
+    if (wanted === undefined || this.#hashed.has(blob)) return;
+    const staged = await this.#staging.whole({ blob, sizeBytes: wanted.sizeBytes });
+    if (staged === undefined) return;
+    this.#hashed.set(blob, staged.chunks?.id);
+    this.taken += 1;
+    this.takenBytes += staged.sizeBytes;
+    if (staged.chunks !== undefined) await this.#writer.add(staged.chunks);
+    if (wanted.publish) await this.publish([blob]);
+  }
+
+  /** What an earlier import of the same index got whole. */
+  async completeAll(): Promise<void> {
+    for (const blob of [...this.#wanted.keys()]) await this.complete(blob);
+  }
+
+  async publish(blobs: Iterable<Digest>): Promise<void> {
+    for (const blob of blobs) {
+      const wanted = this.#wanted.get(blob);
+      if (wanted === undefined) continue;
+      const staged = await this.#staging.whole({ blob, sizeBytes: wanted.sizeBytes });
+      if (staged === undefined) continue;
+      await this.#writer.flush(); // its chunk list is there before it is
+      await publishBlobs(this.#store.files, [staged]);
+      this.#staging.published(blob);
+      this.#wanted.delete(blob);
+      this.#here.add(blob);
+    }
+  }
+
+  /** True if all bytes of a manifest are at hand, by this store's own hash or from before. */
+  isWhole(manifest: Manifest): boolean {
+    return manifest.files.every(({ sha256 }) => this.#here.has(sha256) || this.#hashed.has(sha256));
+  }
+
+  /** True if this import brought bytes of the manifest. */
+  brought(manifest: Manifest): boolean {
+    return manifest.files.some(({ sha256 }) => this.#hashed.has(sha256));
+  }
+
+  /** What one pass over the files of a manifest finds; all bytes of it are at hand. */
+  async inspect(manifest: Manifest): Promise<readonly Finding[]> {
+    const files: InspectedFile[] = [];
+    const more: Finding[] = [];
+    for (const file of manifest.files) {
+      const hashed = this.#hashed.get(file.sha256);
+      if (this.#hashed.has(file.sha256) && hashed !== file.chunks) {
+        const text = "the manifest names another chunk list than the blob has";
+        more.push({ code: "chunks-differ", level: "fail", text, path: file.path });
+        continue;
+      }
+      const reader = await this.#reader(file);
+      const inspection = await inspect(file.path, reader);
+      files.push({ path: file.path, reader, inspection });
+      if (inspection.format !== file.format) {
+        const text = `the manifest says ${file.format}, the content is ${inspection.format}`;
+        more.push({ code: "format-differs", level: "fail", text, path: file.path });
+      }
+    }
+    return [...more, ...(await findingsOf(files))];
+  }
+
+  async #reader(file: ManifestFile): Promise<ByteReader> {
+    if (this.#here.has(file.sha256)) return storedReader(this.#store, file);
+    const staged = await this.#staging.whole({ blob: file.sha256, sizeBytes: file.size });
+    if (staged === undefined) throw new CofferError("INTERNAL", "a blob is looked into that did not come");
+    return stagedReader(this.#store.files, staged);
+  }
+
+  /** After the commit. @throws CofferError CORRUPT - a gc took one meanwhile */
+  async confirm(): Promise<void> {
+    await confirmBlobs(this.#store.files, this.#here);
+  }
+}
+
+/** Bytes in the store, each chunk checked before anything of it is looked at; the last one is kept. */
+function storedReader(store: Store, file: ManifestFile): ByteReader {
+  let last: { readonly index: number; readonly bytes: Uint8Array } | undefined;
+  const chunk = async (index: number): Promise<Uint8Array> => {
+    if (last?.index === index) return last.bytes;
+    const blob = await openManifestFile(store, file);
+    try {
+      const start = index * LIMITS.chunkBytes;
+      const pieces: Uint8Array[] = [];
+      const end = Math.min(file.size, start + LIMITS.chunkBytes);
+      for await (const piece of blob.stream(start, end)) pieces.push(Uint8Array.from(piece));
+      last = { index, bytes: new Uint8Array(Buffer.concat(pieces)) };
+      return last.bytes;
+    } finally {
+      await blob.close();
+    }
+  };
+  return {
+    sizeBytes: file.size,
+    async read(position, length) {
+      const bytes = new Uint8Array(length);
+      for (let at = 0; at < length; ) {
+        const index = Math.floor((position + at) / LIMITS.chunkBytes);
+        const from = position + at - index * LIMITS.chunkBytes;
+        const piece = (await chunk(index)).subarray(from, from + length - at);
+        if (piece.length === 0) throw new CofferError("IO_ERROR", `expected ${length} bytes at ${position}`);
+        bytes.set(piece, at);
+        at += piece.length;
+      }
+      return bytes;
+    },
+  };
+}

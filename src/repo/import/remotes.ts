@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What is remembered of another store: the newest index that it sent, and whether it has ever shown two histories.
+ * Layer: repo. Format: docs/format.md, "Refs". It grants and denies nothing by itself.
+ */
+import { type Digest, short } from "../../base/digest.ts";
+import { CofferError } from "../../base/errors.ts";
+import { LIMITS } from "../../base/limits.ts";
+import { remoteRef } from "../../base/ref-path.ts";
+import type { Stored } from "../../objects/documents/schema.ts";
+import { readObject } from "../../objects/object-store.ts";
+import type { HeadView } from "../../refs/head-view.ts";
+import { type BundleIndex, makeBundleIndex, parseBundleIndex } from "../../sync/bundle-index.ts";
+import type { Source } from "../../sync/source.ts";
+import type { Store } from "../store.ts";
+import type { Change } from "./apply.ts";
+import type { Writer } from "./writer.ts";
+
+/**
+ * The form in which an index is remembered: as it was signed; without a signature, or where it is longer than an object
+ * may be, only what it says of its store and log.
+ */
+function remembered({ index, signature }: Source): Stored<BundleIndex> {
+  if (signature !== undefined && index.bytes.length <= LIMITS.documentBytes) return index;
+  const { store, storeKey, log, root } = index.value;
+  return makeBundleIndex({
+    ...{ store, storeKey, log, root, segmentBytes: index.value.segmentBytes, blobs: "none" },
+    ...{ policies: index.value.policies.slice(0, 1), names: [], candidates: [], revocations: [], refusals: [] },
+    ...{
+      evidence: [],
+      items: index.value.items.filter((item) => item.kind === "object" && item.id === index.value.policies[0]),
+    },
+    volumes: [1],
+  });
+}
+
+/** Puts the index where `indexChange` names it. */
+export async function keepIndex(writer: Writer, source: Source): Promise<Digest> {
+  const kept = remembered(source);
+  const signatures = source.signature !== undefined && kept.id === source.index.id ? [source.signature] : [];
+  await writer.addSigned(kept, "coffer-bundle", signatures);
+  return kept.id;
+}
+
+async function readIndex(store: Store, head: HeadView, of: Digest): Promise<Stored<BundleIndex> | undefined> {
+  const id = await head.readRef(remoteRef(of, "index"));
+  return id === undefined ? undefined : readObject(store.objects, id, "index of another store", parseBundleIndex);
+}
+
+/** The newest index that was seen of a store. */
+export function indexChange(store: Store, { value }: Stored<BundleIndex>, kept: Digest): Change {
+  return {
+    ...{ kind: "set", ref: remoteRef(value.store, "index"), to: kept },
+    when: async (head) => {
+      const before = await readIndex(store, head, value.store);
+      return before === undefined || before.value.log.number < value.log.number;
+    },
+  };
+}
+
+type Log = BundleIndex["log"];
+
+/** A number that two indexes of one store give different entries for; undefined if nothing says that the log was forked. */
+export function forkedAt(a: Log, b: Log): number | undefined {
+  const known = new Map([a, ...a.earlier].map(({ number, head }) => [number, head]));
+  const clash = [b, ...b.earlier].find(({ number, head }) => known.has(number) && known.get(number) !== head);
+  return clash?.number;
+}
+
+export interface Fork {
+  readonly error: CofferError;
+  /** Keeps both indexes as evidence. */
+  readonly changes: readonly Change[];
+}
+
+/** Whether a store has shown two histories, with this index or before. */
+export async function findFork(
+  store: Store,
+  head: HeadView,
+  source: Source,
+  writer: Writer,
+): Promise<Fork | undefined> {
+  const { value } = source.index;
+  const ref = remoteRef(value.store, "fork");
+  const before = await readIndex(store, head, value.store);
+  const at = before === undefined ? undefined : forkedAt(before.value.log, value.log);
+  if (before !== undefined && at !== undefined) {
+    const text = `store ${short(value.store)} has shown two entries ${at}: nothing that it trusts is adopted`;
+    const ids = [before.id, await keepIndex(writer, source)];
+    return { error: new CofferError("LOG_FORKED", text), changes: [{ kind: "union", ref, ids }] };
+  }
+  if ((await head.readRef(ref)) === undefined) return undefined;
+  const text = `store ${short(value.store)} has shown two histories before: nothing that it trusts is adopted`;
+  return { error: new CofferError("LOG_FORKED", text), changes: [] };
+}

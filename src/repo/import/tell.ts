@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One line for each name that an import was about: what became of it, and what to do where it is no yes. Layer: repo. */
+import { short } from "../../base/digest.ts";
+import type { Name } from "../../base/names.ts";
+import { nameRef } from "../../base/ref-path.ts";
+import { blobPath } from "../../objects/layout.ts";
+import { statKept } from "../../objects/trash.ts";
+import type { HeadView } from "../../refs/head-view.ts";
+import { ruleFor } from "../../trust/roles.ts";
+import type { Verdict } from "../../trust/verdict.ts";
+import { missingBlob } from "../blobs.ts";
+import { newestPolicy, readHeadIds } from "../dossier.ts";
+import { judge } from "../resolve.ts";
+import type { Work } from "./adoption.ts";
+import type { ImportedName, Outcome } from "./report.ts";
+
+export interface Became {
+  /** Names whose heads are others now. */
+  readonly moved: ReadonlySet<string>;
+  readonly proposed: ReadonlySet<string>;
+  /** Names whose models are in quarantine now. */
+  readonly landed: ReadonlySet<string>;
+}
+
+export async function tellNames(work: Work, names: readonly Name[], became: Became): Promise<ImportedName[]> {
+  const head = await work.store.head();
+  const told: ImportedName[] = [];
+  for (const name of [...names].sort((a, b) => (a.text < b.text ? -1 : 1))) {
+    told.push(await tellName(work, head, name, became));
+  }
+  return told;
+}
+
+async function tellName(work: Work, head: HeadView, name: Name, became: Became): Promise<ImportedName> {
+  const refused = work.refusedNames.get(name.text);
+  if (refused?.code === "CORRUPT") return { name: name.text, outcome: "refused", standing: "none", ...refused };
+  const verdict = await judge(work.store, head, name, work.policies);
+  const base = {
+    name: name.text,
+    standing: verdict.standing,
+    ...(verdict.manifest === undefined ? {} : { manifest: verdict.manifest }),
+  };
+  const [reason] = verdict.reasons;
+  if (reason?.code === "DIVERGED") {
+    return { ...base, outcome: "diverged", code: "DIVERGED", text: await divergedText(work, head, name, reason.text) };
+  }
+  if (refused !== undefined) {
+    return { ...base, outcome: became.moved.has(name.text) ? "adopted" : "refused", ...refused };
+  }
+  if (verdict.standing === "none") return { ...base, ...(await tellWaiting(head, name, became)) };
+  if (verdict.standing === "trusted") {
+    const missing = await missingBytes(work, verdict);
+    if (missing !== undefined) return { ...base, outcome: "superseded", code: "CORRUPT", text: missing };
+  }
+  const manifest = verdict.manifest === undefined ? undefined : await work.blobs.manifest(verdict.manifest);
+  const brought = manifest !== undefined && work.blobs.brought(manifest.value);
+  const outcome: Outcome =
+    became.moved.has(name.text) || brought ? "adopted" : became.proposed.has(name.text) ? "proposed" : "already";
+  const denied = verdict.standing === "trusted" ? reason : undefined;
+  return { ...base, outcome, ...(denied === undefined ? {} : { code: denied.code, text: denied.text }) };
+}
+
+/** What is here of a name that nothing was ever promoted under. */
+async function tellWaiting(
+  head: HeadView,
+  name: Name,
+  { proposed, landed }: Became,
+): Promise<Pick<ImportedName, "outcome" | "manifest" | "code" | "text">> {
+  if (proposed.has(name.text)) return { outcome: "proposed" };
+  const waits = await head.readRef(nameRef("waiting", name));
+  if (waits !== undefined)
+    return { outcome: "refused", code: "NOT_TRUSTED", text: "what its statements follow is not here" };
+  const quarantined = await head.readRef(nameRef("quarantined", name));
+  if (quarantined !== undefined) {
+    return { outcome: landed.has(name.text) ? "quarantined" : "already", manifest: quarantined };
+  }
+  if ((await head.readRef(nameRef("proposed", name))) !== undefined) return { outcome: "already" };
+  return { outcome: "refused", code: "NOT_TRUSTED", text: "nothing of it could be taken" };
+}
+
+async function missingBytes({ store, blobs }: Work, { manifest: id }: Verdict): Promise<string | undefined> {
+  const manifest = id === undefined ? undefined : await blobs.manifest(id);
+  for (const file of manifest?.value.files ?? []) {
+    if ((await statKept(store.files, blobPath(file.sha256)))?.sizeBytes !== file.size) return missingBlob(file).message;
+  }
+  return undefined;
+}
+
+/** Who has to do what: one promotion that names all of them. */
+async function divergedText({ store, policies }: Work, head: HeadView, name: Name, found: string): Promise<string> {
+  const ids = (await readHeadIds(store, head, name)).map(short).join(" and ");
+  const rule = ruleFor(newestPolicy(policies), name);
+  const who = rule?.publishers?.join(" or ") ?? "a publisher";
+  const approvers = rule?.approvers?.principals.join(", ") ?? "approvers";
+  const how = `${who} adds the model to keep once more (coffer add … --name ${name.text}) and proposes it`;
+  return `${found}; to settle it, ${how}, ${approvers} approve: that one promotion names ${ids}`;
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `pull`: takes over what another store in a folder of this machine holds, by the one way in. Layer: repo. */
+
+import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
+import { openFolderSource } from "./incoming.ts";
+import type { Store } from "./store.ts";
+
+/** @throws CofferError as `openFolderSource` and `importFrom` */
+export async function pull(store: Store, root: string, options: ImportOptions = {}): Promise<ImportReport> {
+  return importFrom(store, await openFolderSource(root, store.ports, store), options);
+}
