@@ -4,7 +4,7 @@
  * has no power over names: a claim for planning, and for the officer who approves a transfer.
  * Layer: sync. Format: docs/format.md, "Bundles". Not here: what must hold between its members (index-rules.ts).
  */
-import type { CanonicalObject } from "../base/canonical-json.ts";
+import type { CanonicalObject, CanonicalValue } from "../base/canonical-json.ts";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
@@ -91,12 +91,17 @@ const publicKey: Schema<PublicKey> = (value, at) => {
   return key.text === value ? key : refuseAt(at, "a public key without a comment");
 };
 const logNumber = integer(1, 999_999_999_999);
-const size = integer(0);
 
-const item: Schema<Item> = (value, at) => {
-  const [path, bytes, ...rest] = arrayOf((member) => member, 2)(value, at);
-  if (typeof path !== "string" || bytes === undefined || rest.length > 0) return refuseAt(at, "[path, size]");
-  return parseItem(path, size(bytes, at));
+/** Up to millions of them: nothing is put together for an error text that is not needed. */
+const items: Schema<readonly Item[]> = (value, at) => {
+  const pairs = arrayOf((member) => member, LIMITS.bundleItems)(value, at);
+  return pairs.map((pair, index) => {
+    const [path, bytes, ...rest] = Array.isArray(pair) ? (pair as readonly CanonicalValue[]) : [];
+    if (typeof path !== "string" || typeof bytes !== "number" || rest.length > 0) {
+      return refuseAt(`${at}[${index}]`, "[path, size]");
+    }
+    return parseItem(path, bytes);
+  });
 };
 
 const shape = documentOf("coffer/bundle", {
@@ -129,7 +134,7 @@ const shape = documentOf("coffer/bundle", {
   revocations: required(setOf(digest, MOST_IDS)),
   refusals: required(setOf(digest, MOST_IDS)),
   evidence: required(setOf(digest, MOST_IDS)),
-  items: required(arrayOf(item, LIMITS.bundleItems)),
+  items: required(items),
   segmentBytes: required(integer(1, LIMITS.segmentBytes)),
   volumes: required(arrayOf(integer(1), LIMITS.bundleVolumes)),
   blobs: required(oneOf("all", "none", "missing")),

@@ -53,12 +53,14 @@ const listedIsCarried: IndexRule = (index) => {
   return undefined;
 };
 
+/** Signatures and later parts have their places beside what they belong to, by rules of their own. */
 const itemsOnce: IndexRule = ({ items }) => {
-  const seen = new Set<string>();
+  const seen = { object: new Set<Digest>(), blob: new Set<Digest>() };
   for (const item of items) {
-    const path = itemPath(item);
-    if (seen.has(path)) return `expected each item once, found ${path} twice`;
-    seen.add(path);
+    if (item.kind === "signature" || (item.kind === "blob" && (item.part ?? 0) > 0)) continue;
+    const [ids, id] = item.kind === "object" ? [seen.object, item.id] : [seen.blob, item.blob];
+    if (ids.has(id)) return `expected each item once, found ${itemPath(item)} twice`;
+    ids.add(id);
   }
   return undefined;
 };

@@ -76,9 +76,9 @@ function joined(first: string | undefined, rest: string | undefined): Digest {
 
 /** @throws CofferError BUNDLE_INVALID - not the path of an item in its one spelling */
 export function parseItem(path: string, sizeBytes: number): Item {
-  const object = OBJECT.exec(path);
+  const object = path.startsWith("objects/") ? OBJECT.exec(path) : null;
   if (object !== null) return { kind: "object", id: joined(object[1], object[2]), sizeBytes };
-  const signature = SIGNATURE.exec(path);
+  const signature = path.startsWith("signatures/") ? SIGNATURE.exec(path) : null;
   if (signature !== null) {
     const [, first, rest, keyId = ""] = signature;
     return { kind: "signature", object: joined(first, rest), keyId: parseKeyId(keyId), sizeBytes };

@@ -157,7 +157,7 @@ describe("bundle index", () => {
       "BUNDLE_INVALID",
     ],
     ["a name that is not whole", { names: [{ name: "tiny", heads: [], state: "revoked" }] }, "BUNDLE_INVALID"],
-    ["an item of three", { items: [[itemPath({ kind: "object", id: policy, sizeBytes: 1 }), 1, 1]] }, "LIMIT_EXCEEDED"],
+    ["an item of three", { items: [[itemPath({ kind: "object", id: policy, sizeBytes: 1 }), 1, 1]] }, "BUNDLE_INVALID"],
     ["an item without a size", { items: [["objects/aa"]] }, "BUNDLE_INVALID"],
     ["an item of another place", { items: [["../objects/aa", 1]] }, "BUNDLE_INVALID"],
     ["a size below zero", { items: [["objects/aa", true]] }, "BUNDLE_INVALID"],
