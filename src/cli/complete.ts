@@ -18,20 +18,21 @@ const NONE: Candidates = { files: "none", values: [] };
 
 /** @param words - what was typed after `coffer`, the unfinished word last; it may be empty */
 export async function complete(root: CommandPage, words: readonly string[], namesOf: NamesOf): Promise<Candidates> {
-  const current = words.at(-1) ?? "";
+  const typed = words.slice(0, -1);
+  const current = words.slice(-1).join("");
   const globals = new Map<string, string>();
   let page = root;
   let operands = 0;
   let plain = false;
-  for (let at = 0; at < words.length - 1; at += 1) {
-    const word = words[at] ?? "";
+  for (let at = 0, word = typed[at]; word !== undefined; at += 1, word = typed[at]) {
     if (!plain && word === "--") plain = true;
     else if (!plain && word.startsWith("-") && word !== "-") {
       const option = optionOf(root, page, word);
       if (option?.value === undefined) continue;
       at += 1;
-      if (at === words.length - 1) return { ...NONE, files: filesFor(option.value) };
-      globals.set(option.long, words[at] ?? "");
+      const value = typed[at];
+      if (value === undefined) return { ...NONE, files: filesFor(option.value) };
+      globals.set(option.long, value);
     } else {
       const inner = page.commands.find((command) => command.path.at(-1) === word);
       if (inner !== undefined && operands === 0) page = inner;
@@ -40,7 +41,7 @@ export async function complete(root: CommandPage, words: readonly string[], name
   }
   if (!plain && current.startsWith("-")) return { ...NONE, values: optionsOf(root, page, current) };
   if (page.commands.length > 0 && operands === 0) {
-    const below = page.commands.map((command) => ({ value: command.path.at(-1) ?? "", text: command.text }));
+    const below = page.commands.map(({ path, text }) => ({ value: path.slice(-1).join(""), text }));
     const own = page.arguments.length === 0 ? [] : (await operandsOf(page, 0, globals, current, namesOf)).values;
     return { ...NONE, values: [...below.filter(({ value }) => value.startsWith(current)), ...own] };
   }
@@ -52,8 +53,8 @@ function optionOf(root: CommandPage, page: CommandPage, word: string) {
 }
 
 function optionsOf(root: CommandPage, page: CommandPage, prefix: string): Candidates["values"] {
-  const known = page === root ? root.options : [...page.options, ...root.options];
-  return known.filter(({ long }) => long.startsWith(prefix)).map(({ long, text }) => ({ value: long, text }));
+  const known = new Set([...page.options, ...root.options]);
+  return [...known].filter(({ long }) => long.startsWith(prefix)).map(({ long, text }) => ({ value: long, text }));
 }
 
 async function operandsOf(

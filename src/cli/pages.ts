@@ -48,12 +48,12 @@ function pageOf(command: Command, path: readonly string[], shared: ReadonlySet<s
       variadic: argument.variadic,
     })),
     options: options.map(({ flags, long, short, description }) => {
-      const value = /<(.+)>|\[(.+)\]/.exec(flags);
+      const [value] = /(?<=<).+(?=>)|(?<=\[).+(?=\])/.exec(flags) ?? [];
       return {
         flags,
         long: long ?? flags,
         ...(short === undefined || short === null ? {} : { short }),
-        ...(value === null ? {} : { value: value[1] ?? value[2] ?? "" }),
+        ...(value === undefined ? {} : { value }),
         text: description,
       };
     }),

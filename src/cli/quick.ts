@@ -40,8 +40,7 @@ export function parseQuick(argv: readonly string[]): QuickCommand | undefined {
   const own = new Set(OWN_OPTIONS[command].map((flags) => flags.split(" ")[0]));
   const words: string[] = [];
   const options: Record<string, string | boolean> = { memory: true };
-  for (let at = 0; at < argv.length; at += 1) {
-    const argument = argv[at] ?? "";
+  for (let at = 0, argument = argv[at]; argument !== undefined; at += 1, argument = argv[at]) {
     if (!argument.startsWith("-")) {
       words.push(argument);
       continue;

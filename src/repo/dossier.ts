@@ -68,9 +68,14 @@ async function readPolicyList(reading: Reading, list: Digest | undefined): Promi
 }
 
 export function newestPolicy(policies: Policies): Policy {
+  return newestVersion(policies).value;
+}
+
+/** As `newestPolicy`, with its id. */
+export function newestVersion(policies: Policies): Policies[number] {
   const newest = policies.at(-1);
   if (newest === undefined) throw new CofferError("CORRUPT", "the store has no policy");
-  return newest.value;
+  return newest;
 }
 
 /** Ids of a list object; none when the ref is absent. @throws CofferError CORRUPT */

@@ -90,6 +90,8 @@ export async function* history(store: Store, request: HistoryRequest): AsyncGene
 
 interface Planned {
   readonly name?: Name;
+  /** The statement that a refusal is about. */
+  readonly refused?: Digest;
   readonly to: Event["to"];
   readonly move: Move;
   /** Everything else that the entry did to the same name. */
@@ -98,28 +100,26 @@ interface Planned {
 
 /** What an entry did, without reading who signed. */
 async function plannedEvents(store: Store, { facts }: LogLine, only: Name | undefined): Promise<Planned[]> {
-  const byName = new Map<string, { name: Name; moved: { family: NameFamily; move: Move }[] }>();
+  const byName = new Map<string, { name: Name; first: Move; moved: { family: NameFamily; move: Move }[] }>();
   const others: Planned[] = [];
   for (const move of facts.moves) {
     const parsed = parseRefPath(move.ref);
     if ("name" in parsed) {
       if (only !== undefined && parsed.name.text !== only.text) continue;
-      const entry = byName.get(parsed.name.text) ?? { name: parsed.name, moved: [] };
+      const entry = byName.get(parsed.name.text) ?? { name: parsed.name, first: move, moved: [] };
       entry.moved.push({ family: parsed.family, move });
       byName.set(parsed.name.text, entry);
     } else others.push(...(await otherEvents(store, parsed, move, only)));
   }
-  const named = [...byName.values()].flatMap(({ name, moved }): Planned[] => {
+  const inOrder = [...byName].sort(([a], [b]) => (a < b ? -1 : 1));
+  const named = inOrder.map(([, { name, first, moved }]): Planned => {
     const set = STATES.toReversed().flatMap((to) => {
       const found = moved.find(({ family, move }) => family === to && move.to !== undefined);
       return found === undefined ? [] : [{ to, move: found.move }];
     });
     const [shown] = set;
-    const [any] = moved;
-    if (shown !== undefined) return [{ name, ...shown, beside: moved }];
-    return any === undefined ? [] : [{ name, to: "refs", move: any.move, beside: moved }];
+    return { name, ...(shown ?? { to: "refs", move: first }), beside: moved };
   });
-  named.sort((a, b) => ((a.name?.text ?? "") < (b.name?.text ?? "") ? -1 : 1));
   return [...others, ...named];
 }
 
@@ -128,7 +128,7 @@ async function otherEvents(store: Store, parsed: ParsedRef, move: Move, only: Na
   if (parsed.family !== "refused") return [];
   const name = await nameOf(store, parsed.digest);
   if (only !== undefined && name?.text !== only.text) return [];
-  return [{ ...(name === undefined ? {} : { name }), to: "refused", move, beside: [] }];
+  return [{ ...(name === undefined ? {} : { name }), to: "refused", refused: parsed.digest, move, beside: [] }];
 }
 
 /** undefined if the statement cannot be read: then who asks for one name is not shown it. */
@@ -168,13 +168,13 @@ async function tellEvent(store: Store, view: HeadView, planned: Planned): Promis
 
 type Details = Pick<Event, "from" | "signedBy" | "reason">;
 
-async function detailsOf(store: Store, view: HeadView, { name, to, move, beside }: Planned): Promise<Details> {
+async function detailsOf(store: Store, view: HeadView, { name, refused, to, move, beside }: Planned): Promise<Details> {
   if (name === undefined || move.to === undefined || to === "policy" || to === "refs") return { signedBy: [] };
   const again = move.from === undefined || to === "refused" ? {} : { from: to };
   if (to === "quarantined" || to === "acquired") return { signedBy: [], ...again };
   const policies = await readPolicies(store, view);
   const dossier = new Dossier(store, view, policies, name);
-  if (to === "refused") return refusalDetails(store, dossier, policies, move);
+  if (refused !== undefined) return refusalDetails(store, dossier, policies, refused, move.from);
   const { value, signers, previous } = await dossier.member(move.to);
   if (to === "proposed") return { signedBy: await publishersOf(store, policies, value), ...again };
   const states = new Set(previous.flatMap((parent) => (parent === undefined ? [] : [parent.state])));
@@ -200,12 +200,11 @@ async function refusalDetails(
   store: Store,
   dossier: Dossier,
   policies: Policies,
-  { ref, from }: Move,
+  statement: Digest,
+  from: Digest | undefined,
 ): Promise<Details> {
-  const parsed = parseRefPath(ref);
-  if (parsed.family !== "refused") return { signedBy: [] };
   const before = new Set(await readList(store, from, "list of refusals"));
-  const added = (await dossier.refusals(parsed.digest)).filter(({ id }) => !before.has(id));
+  const added = (await dossier.refusals(statement)).filter(({ id }) => !before.has(id));
   const signers = new Set(added.flatMap((refusal) => [...refusal.signers]));
   const reason = added.map(({ value }) => value.reason).join("; ");
   return { signedBy: everybodyOf(policies, signers), ...(reason === "" ? {} : { reason }) };

@@ -16,6 +16,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -52,6 +53,8 @@ export interface World {
   readonly random: (length: number) => Uint8Array;
   /** Answers to questions; with any left, the run has a terminal. */
   readonly answers: string[];
+  readonly env: Record<string, string>;
+  cwd: string;
 }
 
 /** Files that a transcript needs; paths below the world's folder. */
@@ -97,6 +100,17 @@ const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => 
   answer: (world, words) => {
     world.answers.push(words.join(" "));
   },
+  /** `env NAME=VALUE`, with the world's folder for $TMP; `env NAME=` as a script leaves it with an unset variable. */
+  env: (world, [assignment = ""]) => {
+    const [name = "", value = ""] = assignment.split("=", 2);
+    world.env[name] = value.replaceAll("$TMP", world.folder);
+  },
+  /** From the world's folder, made if it is not there. */
+  cd: (world, [path = "."]) => {
+    world.cwd = join(world.folder, path);
+    mkdirSync(world.cwd, { recursive: true });
+  },
+  link: (world, [target = "", path = ""]) => symlinkSync(target, join(world.folder, path)),
 };
 
 function put(world: World, path: string, bytes: Uint8Array): void {
@@ -113,7 +127,10 @@ export async function inWorld(seed: string, use: (world: World) => Promise<void>
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "coffer-transcript-")));
   try {
     mkdirSync(join(folder, "home"));
-    await use({ folder, nowS: START_S, random: seededRandom(seed), answers: [] });
+    await use({
+      ...{ folder, cwd: folder, env: { NO_COLOR: "1" } },
+      ...{ nowS: START_S, random: seededRandom(seed), answers: [] },
+    });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -156,8 +173,8 @@ async function runCoffer(world: World, argv: readonly string[]): Promise<string>
 async function runCommand(world: World, argv: readonly string[], { out, err }: Pick<Io, "out" | "err">) {
   const io: Io = {
     ...{ out, err },
-    env: { NO_COLOR: "1" },
-    cwd: world.folder,
+    env: world.env,
+    cwd: world.cwd,
     home: join(world.folder, "home"),
     terminal: world.answers.length > 0,
     ask: async (question) => {

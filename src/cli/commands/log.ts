@@ -75,11 +75,10 @@ function rowsOf({ number, id, time, note, events, moreEvents }: LogRecord): stri
   if (told.length === 0) told.push(["-", "-", "-"]);
   if (moreEvents > 0) told.push([`… and ${counted(moreEvents, "more name")}`, "", ""]);
   return told.map((cells, at) => {
-    const [first, second, third] = at === 0 ? [String(number), short(id), time] : ["", "", ""];
+    const first = at === 0 ? [String(number), short(id), time] : ["", "", ""];
     const reason = events[at]?.reason;
-    const last =
-      reason === undefined ? (at === 0 ? note : undefined) : `${note === undefined ? "" : `${note}: `}${reason}`;
-    return [first, second, third, ...cells, last ?? ""].map((cell) => cell ?? "");
+    const last = reason === undefined ? (at === 0 ? [note] : []) : [note, reason];
+    return [...first, ...cells, last.filter((text) => text !== undefined).join(": ")];
   });
 }
 

@@ -7,7 +7,7 @@ import { CofferError, systemCode } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { encodePrivateKey, generatePrivateKey } from "../../keys/private-key.ts";
 import { fingerprint } from "../../keys/public-key.ts";
-import { newestPolicy, readPolicies } from "../../repo/dossier.ts";
+import { newestVersion, readPolicies } from "../../repo/dossier.ts";
 import { init } from "../../repo/init.ts";
 import { policyFromFile, policyWarnings, principalName, type TeamMember, teamPolicy } from "../../repo/policy-draft.ts";
 import { makeFolders, system } from "../../repo/system.ts";
@@ -97,7 +97,8 @@ function parseTeam({ io }: Context, text: string): TeamMember[] {
       throw new CofferError("USAGE", `--team: expected NAME=KEY.pub, found ${JSON.stringify(part.slice(0, 80))}`);
     const name = principalName(part.slice(0, at).trim());
     const key = publicHalf(resolve(io.cwd, part.slice(at + 1).trim()));
-    members.set(name, { name, keys: [...(members.get(name)?.keys ?? []), key] });
+    const before = members.get(name);
+    members.set(name, { name, keys: before === undefined ? [key] : [...before.keys, key] });
   }
   return [...members.values()];
 }
@@ -183,8 +184,7 @@ export async function runPolicyShow(context: Context): Promise<void> {
   const { ui } = context;
   const store = await open(context);
   const policies = await readPolicies(store, await store.head());
-  const policy = newestPolicy(policies);
-  const id = policies.at(-1)?.id ?? store.pin;
+  const { id, value: policy } = newestVersion(policies);
   if (ui.inJson) {
     const bytes = await store.objects.read(id);
     return ui.json({ id, policy: JSON.parse(new TextDecoder().decode(bytes)) });

@@ -16,15 +16,20 @@ export interface GcOptions {
   readonly olderThan: string;
 }
 
-const UNIT_S = { s: 1, m: 60, h: 3600, d: 24 * 3600 } as const;
+const UNIT_S = new Map([
+  ["s", 1],
+  ["m", 60],
+  ["h", 3600],
+  ["d", 24 * 3600],
+]);
 
 /** `90s`, `15m`, `24h`, `7d`, or 0, in seconds. @throws CofferError USAGE */
 function parseAge(text: string): number {
-  const [, digits, unit] = /^([0-9]{1,9})([smhd])$/.exec(text === "0" ? "0s" : text) ?? [];
-  if (digits === undefined) {
+  const unitS = text === "0" ? 1 : UNIT_S.get(text.slice(-1));
+  if (unitS === undefined || !/^(?:0|[0-9]{1,9}[smhd])$/.test(text)) {
     throw new CofferError("USAGE", `--older-than: expected an age such as 24h, 15m, 7d or 0, found ${quote(text, 40)}`);
   }
-  return Number(digits) * (unit === "s" || unit === "m" || unit === "h" || unit === "d" ? UNIT_S[unit] : 1);
+  return Number.parseInt(text, 10) * unitS;
 }
 
 export async function runGc(context: Context, options: GcOptions): Promise<void> {
