@@ -23,25 +23,31 @@ export function shownUrl(url: string): string {
 
 /** What a request asks for: a service, or what lies there. */
 export function gitHttp(limits: HttpLimits): HttpClient {
-  return { request: (request) => ask(request, limits) };
+  return { request: (request) => askGit(request, limits) };
 }
 
-async function ask(request: GitHttpRequest, limits: HttpLimits): Promise<GitHttpResponse> {
+/** An answer as the library takes it, and its whole body. */
+export interface GitAnswer extends GitHttpResponse {
+  readonly bytes: Uint8Array;
+}
+
+/** @throws CofferError REMOTE_FAILED */
+export async function askGit(request: GitHttpRequest, limits: HttpLimits): Promise<GitAnswer> {
   const url = new URL(request.url);
   const body: Uint8Array[] = [];
   if (request.body !== undefined) for await (const piece of request.body) body.push(piece);
   const answer = await send(url, request, Buffer.concat(body), limits);
-  const statusCode = answer.statusCode ?? 0;
+  const statusCode = Number(answer.statusCode);
   if (statusCode >= 300 && statusCode < 400) {
     answer.destroy();
     throw failed(request.url, `it answered ${statusCode}, which leads elsewhere; give the address that it leads to`);
   }
   const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)] as const);
-  const whole = await collect(answer, request.url, limits);
+  const bytes = await collect(answer, request.url, limits);
   return {
-    ...{ url: request.url, method: request.method, statusCode, statusMessage: answer.statusMessage ?? "" },
+    ...{ url: request.url, method: request.method, statusCode, statusMessage: String(answer.statusMessage) },
     headers: Object.fromEntries(headers),
-    body: oneOf(whole),
+    ...{ bytes, body: oneOf(bytes) },
   };
 }
 
@@ -53,7 +59,7 @@ function send(url: URL, request: GitHttpRequest, body: Buffer, limits: HttpLimit
   const open = url.protocol === "https:" ? httpsRequest : httpRequest;
   const headers = { ...request.headers, "content-length": String(body.length) };
   return new Promise((resolve, reject) => {
-    const asked = open(url, { method: request.method ?? "GET", headers, agent: false }, resolve);
+    const asked = open(url, { method: request.method, headers, agent: false }, resolve);
     asked.on("error", (error) => {
       const why = systemCode(error) ?? error.message;
       reject(failed(request.url, `cannot be reached (${why})`, error));
