@@ -52,10 +52,21 @@ export function addBundles(program: Command, act: Act): void {
 export function addTransfer(program: Command, act: Act): void {
   program
     .command("pull")
-    .description("take over what another store in a folder holds, as from a bundle")
-    .argument("<folder>", "the other store's folder")
-    .action(async (folder, _options, command) =>
-      act(async (context) => (await import("./commands/receive.ts")).runPull(context, folder))(command),
+    .description("take over what a remote has: another store, the bundles on a stick, or a git host")
+    .argument("<remote>", "its name, or its address: a folder, or git+http(s)://…")
+    .action(async (remote, _options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runPull(context, remote))(command),
+    );
+  program
+    .command("push")
+    .description("send what this store has to a remote; nothing is ever removed there")
+    .argument("<remote>", "its name, or its address: a folder, or git+http(s)://…")
+    .argument("[names...]", "names, or patterns in quotes; else every name")
+    .option("--no-blobs", "to a stick: documents and signatures only")
+    .option("--candidates", "to a stick: what is proposed under the names as well; no blobs")
+    .option("--volume-size <size>", "to a stick: fat32, dvd, or bytes with K, M, G or T; 16M at least")
+    .action(async (remote, names, options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runPush(context, remote, names, options))(command),
     );
   program
     .command("clone")

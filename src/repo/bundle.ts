@@ -19,6 +19,7 @@ import { cutBundle } from "../sync/cut.ts";
 import { earlierNumbers } from "../sync/log-points.ts";
 import { type PlanRequest, planBundle } from "../sync/plan.ts";
 import type { Bundle } from "../sync/volume-writer.ts";
+import type { Delivery } from "./delivery.ts";
 import { openNames } from "./names.ts";
 import type { Store } from "./store.ts";
 
@@ -32,6 +33,11 @@ export interface BundleRequest {
   readonly receiver?: { readonly store: Digest; readonly receipt: Digest; readonly blobs: ReadonlySet<Digest> };
   /** What a volume has at most; one volume of any size when left out. */
   readonly volumeBytes?: number;
+}
+
+/** The store that a receipt speaks for. */
+export function receiverOf({ receipt, inventory }: Delivery): NonNullable<BundleRequest["receiver"]> {
+  return { store: receipt.value.store, receipt: receipt.id, blobs: new Set(inventory.blobs) };
 }
 
 /**

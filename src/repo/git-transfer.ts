@@ -5,7 +5,7 @@
  * What is fetched goes through the one importer like everything else; git's own ids are labels.
  */
 import { CofferError } from "../base/errors.ts";
-import { parsePattern } from "../base/names.ts";
+import { type NamePattern, parsePattern } from "../base/names.ts";
 import { timeSeconds } from "../base/time.ts";
 import type { GitId } from "../git/git-object.ts";
 import { type BranchFiles, fetchBranch, type GitHost, type PushedBranch, pushBranch } from "../git/git-remote.ts";
@@ -71,7 +71,8 @@ async function* once(bytes: Promise<Uint8Array>): AsyncGenerator<Uint8Array> {
  * @throws CofferError REF_MOVED - somebody else pushed since; REMOTE_FAILED, NO_STORE_KEY, CORRUPT
  */
 export async function pushMetadata(store: Store, host: GitHost, after: GitId | undefined): Promise<PushedBranch> {
-  const bundle = await makeBundle(store, await everything(store));
+  const patterns = await everyName(store);
+  const bundle = await makeBundle(store, { names: [], patterns, candidates: true, blobs: false });
   const { log } = bundle.index.value;
   const { facts } = await store.entryAt(log.number);
   const message = `coffer ${store.id}\n\nlog entry ${log.number} ${log.head}`;
@@ -79,12 +80,13 @@ export async function pushMetadata(store: Store, host: GitHost, after: GitId | u
   return pushBranch(host, METADATA_BRANCH, after, await filesOf(store, bundle), commit);
 }
 
-async function everything(store: Store) {
-  const all = parsePattern("*/*@*");
+/** A pattern for all names, or none where there is no name that travels. */
+export async function everyName(store: Store): Promise<readonly NamePattern[]> {
   const head = await store.head();
-  let some = false;
-  for await (const [ref] of head.listRefs()) some ||= /^refs\/(?:trusted|chain|proposed)\//.test(ref);
-  return { names: [], patterns: some ? [all] : [], candidates: true, blobs: false };
+  for await (const [ref] of head.listRefs()) {
+    if (/^refs\/(?:trusted|chain|proposed)\//.test(ref)) return [parsePattern("*/*@*")];
+  }
+  return [];
 }
 
 async function filesOf(store: Store, { index, signature }: Bundle): Promise<ReadonlyMap<string, Uint8Array>> {

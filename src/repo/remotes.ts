@@ -146,7 +146,7 @@ async function save(store: Store, remotes: readonly Remote[]): Promise<void> {
 const receiptPath = (name: Label): string => `${RECEIPTS}/${name}.receipt`;
 
 /** Keeps a receipt that came from a remote, unless a newer one of the same store is here. */
-export async function keepReceipt(store: Store, { name }: Remote, file: Uint8Array): Promise<Delivery> {
+export async function keepReceipt(store: Store, { name }: Pick<Remote, "name">, file: Uint8Array): Promise<Delivery> {
   const delivery = await readReceipt(file);
   const before = await lastReceipt(store, name);
   const isOlder =

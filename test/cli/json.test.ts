@@ -199,7 +199,11 @@ async function transfer(script: Script): Promise<void> {
   const again = await script.ok("bundle import stick --store cloned.coffer");
   assert.deepEqual(again["entries"], []);
   await script.no("bundle import nothing --store cloned.coffer", "FILE_NOT_FOUND");
-  await script.no("pull none --store cloned.coffer", "STORE_NOT_FOUND");
+  await script.no("pull none --store cloned.coffer", "REMOTE_NOT_FOUND");
+  await script.ok("push stick --store my.coffer");
+  await script.ok("pull stick --store cloned.coffer");
+  await script.no("push none --store my.coffer", "REMOTE_NOT_FOUND");
+  await script.no("push http://127.0.0.1:1 --store my.coffer", "UNSUPPORTED");
 }
 
 async function upkeep(script: Script): Promise<void> {

@@ -5,7 +5,7 @@ import { short } from "../../base/digest.ts";
 import { CofferError, EXIT } from "../../base/errors.ts";
 import { parseName, parsePattern } from "../../base/names.ts";
 import { quote } from "../../base/quote.ts";
-import { type Bundle, type BundleRequest, makeBundle, sameBundle } from "../../repo/bundle.ts";
+import { type Bundle, type BundleRequest, makeBundle, receiverOf, sameBundle } from "../../repo/bundle.ts";
 import { volumeNumbers, type WrittenVolume, writeVolumes } from "../../repo/bundle-files.ts";
 import {
   type Inspected,
@@ -18,7 +18,7 @@ import {
   type Verified,
   verifyBundle,
 } from "../../repo/bundle-media.ts";
-import { type Delivery, readReceipt } from "../../repo/delivery.ts";
+import { readReceipt } from "../../repo/delivery.ts";
 import type { Store } from "../../repo/store.ts";
 import { type Context, open, quoteArgument } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
@@ -97,22 +97,25 @@ async function bundleFor(
     const { index, signature } = await indexOf(context.io.ports, named(context, options.again));
     return sameBundle(store, index, signature);
   }
-  const isPattern = (word: string): boolean => word.includes("*");
   const receipt = options.for === undefined ? undefined : await readReceipt(readReceiptFile(context, options.for));
-  const request: BundleRequest = {
+  context.ui.progress("gathering what travels");
+  const receiver = receipt === undefined ? {} : { receiver: receiverOf(receipt) };
+  return makeBundle(store, { ...requestOf(words, options), ...receiver });
+}
+
+/** What words and options ask for. @throws CofferError NAME_INVALID, USAGE */
+export function requestOf(
+  words: readonly string[],
+  options: Pick<CreateOptions, "blobs" | "candidates" | "revocations" | "volumeSize">,
+): BundleRequest {
+  const isPattern = (word: string): boolean => word.includes("*");
+  return {
     names: words.filter((word) => !isPattern(word)).map((word) => parseName(word)),
     patterns: words.filter(isPattern).map(parsePattern),
     candidates: options.candidates === true,
     blobs: options.blobs && options.candidates !== true && options.revocations !== true,
     ...(options.volumeSize === undefined ? {} : { volumeBytes: parseVolumeSize(options.volumeSize) }),
-    ...(receipt === undefined ? {} : { receiver: receiverOf(receipt) }),
   };
-  context.ui.progress("gathering what travels");
-  return makeBundle(store, request);
-}
-
-function receiverOf({ receipt, inventory }: Delivery): NonNullable<BundleRequest["receiver"]> {
-  return { store: receipt.value.store, receipt: receipt.id, blobs: new Set(inventory.blobs) };
 }
 
 function parseNumber(text: string): number {

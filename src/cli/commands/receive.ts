@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `bundle import`, `pull`, `clone`: taking over what other stores send. Layer: cli. */
+/** `bundle import`, `pull`, `push`, `clone`: what goes between stores. Layer: cli. */
 import { resolve } from "node:path";
 import { short } from "../../base/digest.ts";
 import { CofferError, EXIT } from "../../base/errors.ts";
 import { clone, parseRoot } from "../../repo/clone.ts";
+import { type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } from "../../repo/exchange.ts";
 import { type ImportReport, importFrom } from "../../repo/import.ts";
 import { openAny, openBundle } from "../../repo/incoming.ts";
-import { pull } from "../../repo/pull.ts";
+import type { Store } from "../../repo/store.ts";
 import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
-import { clonedJson, importedJson } from "../json-transfer.ts";
-import { mediaOf } from "./bundle.ts";
+import { clonedJson, importedJson, pulledJson, pushedJson } from "../json-transfer.ts";
+import { mediaOf, requestOf } from "./bundle.ts";
 
 function progressOf({ ui }: Context) {
   return { onBytes: (bytes: number) => ui.progress(`${sizeText(bytes)} taken`) };
@@ -26,12 +27,55 @@ export async function runBundleImport(context: Context, places: readonly string[
   return tell(context, report, storeFlag(context));
 }
 
-export async function runPull(context: Context, folder: string): Promise<number> {
+function exchangeOptions(context: Context): ExchangeOptions {
+  const { COFFER_GIT_USER: username, COFFER_GIT_PASSWORD: password } = context.io.env;
+  const auth = username === undefined || password === undefined ? {} : { auth: { username, password } };
+  return { ...progressOf(context), ...auth, locate: (root) => locate(context, root) };
+}
+
+function peerOf({ io }: Context, store: Store, remote: string): Promise<Peer> {
+  return findPeer(store, remote, resolve(io.cwd, remote));
+}
+
+/** @returns the exit status of the import that went worst */
+export async function runPull(context: Context, remote: string): Promise<number> {
+  const { ui } = context;
   const store = await open(context);
-  const report = await pull(store, resolve(context.io.cwd, folder), progressOf(context));
+  const pulled = await pullRemote(store, await peerOf(context, store, remote), exchangeOptions(context));
   showLate(context, store);
-  context.ui.json(importedJson(report, []));
-  return tell(context, report, storeFlag(context));
+  const { reports, faults, receipt } = pulled;
+  for (const fault of faults) ui.warn(`left out: ${fault}`);
+  ui.json(pulledJson(pulled));
+  let exit: number = EXIT.ok;
+  for (const report of reports) exit = Math.max(exit, tell(context, report, storeFlag(context)));
+  if (reports.length === 0) ui.say("nothing of another store is there");
+  if (receipt !== undefined) ui.say(`left a receipt for them: ${receipt}`);
+  return exit;
+}
+
+export interface PushOptions {
+  /** commander's form of --no-blobs. */
+  readonly blobs: boolean;
+  readonly candidates?: boolean;
+  readonly volumeSize?: string;
+}
+
+export async function runPush(
+  context: Context,
+  remote: string,
+  words: readonly string[],
+  options: PushOptions,
+): Promise<number> {
+  const { ui } = context;
+  const store = await open(context);
+  const request = requestOf(words, options);
+  const done = await pushRemote(store, await peerOf(context, store, remote), request, exchangeOptions(context));
+  showLate(context, store);
+  ui.json(pushedJson(done));
+  for (const { file, bytes } of done.volumes) ui.data(`${file}  ${sizeText(bytes)}`);
+  if (done.commit !== undefined) ui.data(`commit ${done.commit}`);
+  if (!done.moved) ui.say("nothing to push: it is all there");
+  return done.report === undefined ? EXIT.ok : tell(context, done.report, storeFlag(context));
 }
 
 export interface CloneOptions {
