@@ -219,9 +219,24 @@ test("W17 no limit of time cuts off a download that moves, however long it takes
   assert.ok(read + (await drain(socket)) > 30_000_000);
 });
 
-test("W18 a store that was carried elsewhere answers there as here, and says what that machine cannot know", async (t) => {
+test("W18 models and revocations cross on a stick, and a receipt says that they have", async (t) => {
   const scene = await new Scene(t).init();
   await scene.trust("acme/tiny");
+  const { id, policy } = JSON.parse(await scene.must("policy", "show", "--json"));
+  const stick = scene.at("stick");
+  await scene.must("bundle", "create", "acme/tiny", "--out", stick);
+  const there = scene.at("there.coffer");
+  await scene.must("clone", stick, there, "--root", `${policy.number}:${id}`);
+  await scene.must("--store", there, "resolve", "acme/tiny");
+  await scene.revoke("acme/tiny");
+  const news = scene.at("news");
+  await scene.must("bundle", "create", "--revocations", "--out", news);
+  await scene.must("--store", there, "bundle", "import", news);
+  await scene.refused("REVOKED", "--store", there, "resolve", "acme/tiny");
+  await scene.must("--store", there, "receipt", "create", scene.at("receipt"));
+  await scene.must("receipt", "verify", scene.at("receipt"));
+  // And a store that is carried as a folder answers there as here, and says what that machine cannot know.
+  await scene.trust("acme/other", model(2));
   cpSync(scene.at("my.coffer"), scene.at("carried.coffer"), { recursive: true });
   for (const path of scene.files("carried.coffer")) utimesSync(path, 1, 1);
   const answer = await scene.must(
@@ -230,7 +245,7 @@ test("W18 a store that was carried elsewhere answers there as here, and says wha
     "--state",
     scene.at("there"),
     "resolve",
-    "acme/tiny",
+    "acme/other",
     "--json",
   );
   const { verdict } = JSON.parse(answer);
