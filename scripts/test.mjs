@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests: `node scripts/test.mjs [--fast | --slow] [--golden] [part of a path …]`.
- * `--fast` leaves out test/slow/ and *.slow.test.ts, `--slow` runs only these, `--golden` rewrites the expected transcripts.
+ * Runs the tests: `node scripts/test.mjs [--fast | --slow] [--also=FILE …] [--golden] [part of a path …]`.
+ * `--fast` leaves out test/slow/ and *.slow.test.ts, save those of `--also`, `--slow` runs only these, `--golden` rewrites the expected transcripts.
  * Fails when a test fails, when none ran, when a file holds no test, and, with CI=true, when a test was skipped for a reason
  * that allowed-skips.json lacks.
  */
@@ -13,22 +13,28 @@ import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode 
 // Generous: the slow tests move gigabytes. It ends what hangs, not what is slow.
 const TIMEOUT_MS = 30 * 60 * 1000;
 
+const ALSO = "--also=";
+
 function parse(args) {
   const known = ["--fast", "--slow", "--golden"];
-  const unknown = args.find((arg) => arg.startsWith("-") && !known.includes(arg));
-  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(", ")}`, 2);
+  const also = args.filter((arg) => arg.startsWith(ALSO)).map((arg) => arg.slice(ALSO.length));
+  const unknown = args.find((arg) => arg.startsWith("-") && !known.includes(arg) && !arg.startsWith(ALSO));
+  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(", ")}, ${ALSO}FILE`, 2);
   if (args.includes("--fast") && args.includes("--slow")) fail("--fast and --slow: expected one of them", 2);
   const filters = args.filter((arg) => !arg.startsWith("-"));
-  return { fast: args.includes("--fast"), slow: args.includes("--slow"), golden: args.includes("--golden"), filters };
+  const [fast, slow, golden] = known.map((name) => args.includes(name));
+  return { fast, slow, golden, also, filters };
 }
 
 const isSlow = (name) => name.startsWith("test/slow/") || name.endsWith(".slow.test.ts");
 
-function testFiles({ fast, slow, filters }) {
+function testFiles({ fast, slow, also, filters }) {
   const all = filesBelow(join(ROOT, "test")).map((name) => `test/${name}`);
+  const unknown = also.find((name) => !all.includes(name));
+  if (unknown !== undefined) fail(`--also: no such test file: ${unknown}`, 2);
   return all
     .filter((name) => name.endsWith(".test.ts") && !name.includes("/node_modules/"))
-    .filter((name) => (isSlow(name) ? !fast : !slow))
+    .filter((name) => (isSlow(name) ? !fast || also.includes(name) : !slow))
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 

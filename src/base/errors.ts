@@ -174,6 +174,11 @@ export function isCofferError(error: unknown, ...codes: ErrorCode[]): error is C
   return error instanceof CofferError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/** Returns where `error` is a CofferError of one of `codes` (of any code when none is given), and else throws it on. */
+export function passOthers(error: unknown, ...codes: ErrorCode[]): asserts error is CofferError {
+  if (!isCofferError(error, ...codes)) throw error;
+}
+
 /** The `code` of a Node.js system error (`ENOENT` …), or undefined for anything else. */
 export function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;

@@ -2,7 +2,7 @@
 /** Signing elsewhere: the exact bytes and a summary go out (`--out`), a signature comes back (`--in`). Layer: cli. */
 import { existsSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
+import { CofferError, passOthers, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Name } from "../base/names.ts";
 import type { SignatureNamespace } from "../keys/sshsig.ts";
@@ -62,7 +62,7 @@ export function readSignature({ io }: Context, path: string): Uint8Array {
   try {
     return readSmallFile(resolve(io.cwd, path), LIMITS.signatureBytes, "a signature");
   } catch (error) {
-    if (!isCofferError(error, "LIMIT_EXCEEDED")) throw error;
+    passOthers(error, "LIMIT_EXCEEDED");
     throw new CofferError("SIGNATURE_INVALID", error.message, { cause: error }); // junk like any other
   }
 }

@@ -3,7 +3,7 @@
  * The files beside the weights: JSON, Markdown and plain text, and the kinds of text that are code in truth.
  * Layer: formats. A name is admitted only together with a content that fits it; an unknown name is refused.
  */
-import { isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import { type JsonValue, readJson } from "../base/json-reader.ts";
 import { noteTemplate, TEMPLATE_BYTES } from "./chat-template.ts";
 import { baseName, extensionOf, Malformed, type Notes, quote } from "./findings.ts";
@@ -146,7 +146,7 @@ export async function readCompanionJson(reader: ByteReader, limits: InspectLimit
   try {
     return readJson(bytes);
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     throw new Malformed("json-invalid", `expected strict json: ${quote(error.message)}`);
   }
 }

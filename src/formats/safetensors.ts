@@ -4,7 +4,7 @@
  * Source: huggingface/safetensors, safetensors/src/tensor.rs (header cap, dtypes and their bits, whole coverage), and
  * tighter: repeated keys, unknown members and any padding but spaces are refused. Tensor data is never read.
  */
-import { isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import { type JsonObject, type JsonValue, readJson } from "../base/json-reader.ts";
 import { Malformed, type Notes, quote } from "./findings.ts";
 import { type ByteReader, countContainers, type InspectLimits } from "./reader.ts";
@@ -117,7 +117,7 @@ function parseJson(bytes: Uint8Array): JsonValue {
   try {
     return readJson(bytes, { maxDepth: MAX_DEPTH, what: "header" });
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     throw new Malformed("safetensors-header", `expected strict json: ${quote(error.message)}`);
   }
 }

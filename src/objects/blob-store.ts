@@ -9,7 +9,7 @@ import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files, NewFile, OpenFile } from "./files.ts";
-import { blobPath, ensureFolders, parentFolder, tempPath } from "./layout.ts";
+import { blobPath, createTemp, ensureFolders, parentFolder, tempPath } from "./layout.ts";
 import { openKept, putBack } from "./trash.ts";
 
 /** The SHA-256 of each 8 MiB piece, 32 raw bytes each: an object of its own. */
@@ -123,8 +123,7 @@ export async function hashFile(
  */
 export async function stageBlob(files: Files, random: Random, source: AsyncIterable<Uint8Array>): Promise<StagedBlob> {
   const temp = tempPath(files, random);
-  const file = await files.create(temp, 0o444);
-  if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
+  const file = await createTemp(files, temp, 0o444);
   try {
     const hasher = new ChunkHasher();
     for await (const piece of source) {

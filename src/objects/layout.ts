@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where things lie in a store; every path comes from a digest or a parsed name (invariant 9). Layer: objects. */
 import type { Digest } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { KeyId } from "../keys/public-key.ts";
-import type { Files, Writer } from "./files.ts";
+import type { Files, NewFile, Writer } from "./files.ts";
 
 export const TEMP_FOLDER = "local/tmp";
 
@@ -36,6 +37,21 @@ export function markOf(name: string): string {
 /** A fresh path under local/tmp. */
 export function tempPath(files: Files, random: Random): string {
   return `${TEMP_FOLDER}/${tempName(files.writer, random)}`;
+}
+
+/**
+ * A new file under a temporary name; the caller closes it.
+ * @throws CofferError IO_ERROR - also where 128 random bits were not fresh
+ */
+export async function createTemp(files: Files, path: string, mode: number): Promise<NewFile> {
+  const file = await files.create(path, mode);
+  if (file === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
+  return file;
+}
+
+/** What lies in a folder; nothing where there is none. @throws CofferError IO_ERROR, CORRUPT - it is no folder */
+export async function namesIn(files: Files, folder: string): Promise<readonly string[]> {
+  return (await files.list(folder)) ?? [];
 }
 
 export function parentFolder(path: string): string {

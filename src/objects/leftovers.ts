@@ -6,10 +6,9 @@
  * A file that is swept while its writer lives after all (a machine that was cloned while it ran, say) costs that writer
  * the act, which fails where the file was to get its name. It never costs the store anything.
  */
-import { CofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { FileStat, Files, WriterState } from "./files.ts";
-import { IMPORT_PREFIX, markOf, TEMP_FOLDER, tempPath } from "./layout.ts";
+import { createTemp, IMPORT_PREFIX, markOf, namesIn, TEMP_FOLDER, tempPath } from "./layout.ts";
 import { removeTree } from "./sub-folder.ts";
 
 /** Older than that, a file of somebody who cannot be asked after is taken to be left. */
@@ -36,7 +35,7 @@ export async function sweepLeftovers(files: Files, random: Random): Promise<numb
   const stateOf = writerStates(files);
   const doubtful: string[] = [];
   let removed = 0;
-  for (const name of (await files.list(TEMP_FOLDER)) ?? []) {
+  for (const name of await namesIn(files, TEMP_FOLDER)) {
     const path = `${TEMP_FOLDER}/${name}`;
     const state = stateOf(name);
     if (state === "unknown") doubtful.push(path);
@@ -59,7 +58,7 @@ export async function sweepLeftovers(files: Files, random: Random): Promise<numb
 
 /** What an import left that nobody has taken up again; a fresh one is kept whole. */
 async function sweepStaging(files: Files, folder: string, stat: FileStat, nowNs: bigint): Promise<number> {
-  const names = (await files.list(folder)) ?? [];
+  const names = await namesIn(files, folder);
   let newestNs = stat.mtimeNs;
   for (const name of names) {
     const { mtimeNs } = (await files.stat(`${folder}/${name}`)) ?? { mtimeNs: nowNs };
@@ -77,8 +76,7 @@ function isLeft({ kind, mtimeNs }: FileStat, nowNs: bigint): boolean {
 /** Now by the clock that dates the files: on a network share that is the server's, not this machine's. */
 async function diskTime(files: Files, random: Random): Promise<bigint> {
   const path = tempPath(files, random);
-  const file = await files.create(path, 0o444);
-  if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
+  const file = await createTemp(files, path, 0o444);
   try {
     return (await file.stat()).mtimeNs;
   } finally {

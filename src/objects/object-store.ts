@@ -4,7 +4,7 @@
  * Layer: objects. Format: docs/format.md, "The store on disk". Holds invariants 1 and 7. Writing: write-batch.ts.
  */
 import { type Digest, sha256, short } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Files } from "./files.ts";
 import { objectPath } from "./layout.ts";
@@ -23,7 +23,7 @@ export async function readStored(files: Files, path: string, limitBytes: number)
   try {
     return await files.read(path, limitBytes);
   } catch (error) {
-    if (!isCofferError(error, "LIMIT_EXCEEDED")) throw error;
+    passOthers(error, "LIMIT_EXCEEDED");
     throw new CofferError("CORRUPT", error.message, { cause: error });
   }
 }

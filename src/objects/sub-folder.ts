@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The Files port on a folder inside the one that a port was opened on. Layer: objects. Holds invariant 9. */
+
 import type { Files } from "./files.ts";
+import { namesIn } from "./layout.ts";
 
 /** @param folder - a plain relative path; it need not be there yet */
 export function subFolder(files: Files, folder: string): Files {
@@ -25,7 +27,7 @@ export function subFolder(files: Files, folder: string): Files {
 
 /** Removes a folder of ours with all that is in it; what is neither file nor folder stays, and so do its folders. */
 export async function removeTree(files: Files, path: string): Promise<void> {
-  for (const name of (await files.list(path)) ?? []) {
+  for (const name of await namesIn(files, path)) {
     const below = `${path}/${name}`;
     const stat = await files.stat(below);
     if (stat?.kind === "folder") await removeTree(files, below);

@@ -9,7 +9,7 @@ import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import type { Files, NewFile } from "./files.ts";
-import { ensureFolders, objectPath, parentFolder, signaturePath, tempPath } from "./layout.ts";
+import { createTemp, ensureFolders, objectPath, parentFolder, signaturePath, tempPath } from "./layout.ts";
 import { hasTrash } from "./trash.ts";
 
 interface Pending {
@@ -125,8 +125,7 @@ export class WriteBatch {
     try {
       for (const { path, bytes } of entries) {
         const temp = tempPath(this.files, this.random);
-        const file = await this.files.create(temp, 0o444);
-        if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
+        const file = await createTemp(this.files, temp, 0o444);
         written.push({ temp, path });
         open.push(file);
         await file.write(bytes);

@@ -7,9 +7,11 @@
  * Each fact is the name of an empty file, `<12 digits number>.<64 hex head>` or `floor.<12 digits seconds>`, created
  * exclusively; the highest counts. So two processes can never write a fact over a higher one, and no lock is needed.
  */
+
 import { type Digest, isDigest, short } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Files } from "../objects/files.ts";
+import { namesIn } from "../objects/layout.ts";
 import type { SeenHead } from "./log.ts";
 import { LAST_NUMBER } from "./log-entry.ts";
 
@@ -134,7 +136,7 @@ async function record(files: Files, name: string, pattern: RegExp): Promise<void
     // fact, and names become durable with their folder: the file itself, being empty, needs no fsync.
     await (await files.create(name, 0o600))?.close();
     await files.fsyncFolder(".");
-    const all = facts((await files.list(".")) ?? [], pattern);
+    const all = facts(await namesIn(files, "."), pattern);
     const levels = [...new Set(all.map((fact) => fact.level))].slice(-LEVELS_KEPT);
     for (const fact of all) if (fact.level < (levels[0] ?? 0)) await files.remove(fact.name);
   });

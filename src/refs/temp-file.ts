@@ -3,8 +3,9 @@
  * Small whole files for the log and the views: written under a temporary name, then linked or renamed by the caller.
  * Layer: refs. Holds invariant 1. Not here: many files at once (objects/write-batch.ts).
  */
-import { CofferError } from "../base/errors.ts";
+
 import type { Files } from "../objects/files.ts";
+import { createTemp } from "../objects/layout.ts";
 
 /**
  * Creates `temp` with `bytes`. What fails half-way leaves no file behind.
@@ -19,8 +20,7 @@ export async function writeTemp(
   mode: number,
   durable: "durable" | "not durable" = "durable",
 ): Promise<void> {
-  const file = await files.create(temp, mode);
-  if (file === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
+  const file = await createTemp(files, temp, mode);
   try {
     await file.write(bytes);
     if (durable === "durable") await file.fsync();

@@ -5,7 +5,7 @@
  * are (repo).
  */
 import { digestFromBytes } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Clock, Random } from "../base/ports.ts";
 import type { Signer } from "../keys/signer.ts";
@@ -148,7 +148,7 @@ async function follow(
     try {
       await step();
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       late.push(error);
     }
   };

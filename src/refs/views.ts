@@ -10,7 +10,7 @@ import { CofferError, isCofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import { asRefPath, type RefPath } from "../base/ref-path.ts";
 import type { Files } from "../objects/files.ts";
-import { parentFolder, tempPath } from "../objects/layout.ts";
+import { namesIn, parentFolder, tempPath } from "../objects/layout.ts";
 import type { HeadView } from "./head-view.ts";
 import { discard, writeTemp } from "./temp-file.ts";
 
@@ -155,7 +155,7 @@ async function collect(files: Files, path: string, depth: number, found: Map<str
     found.set(path, await readView(files, path));
     return;
   }
-  const names = stat.kind === "folder" && depth <= DEEPEST ? ((await files.list(path)) ?? []) : [];
+  const names = stat.kind === "folder" && depth <= DEEPEST ? await namesIn(files, path) : [];
   for (const name of names) await collect(files, `${path}/${name}`, depth + 1, found);
   // A link, something too deep, or an empty folder: it may lie where a view belongs.
   if (names.length === 0 && depth > 1) found.set(path, "other");

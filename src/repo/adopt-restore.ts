@@ -4,8 +4,9 @@
  * restored one held and names what was lost. Layer: repo. Format: docs/format.md, "After a restore".
  * It revokes nothing and un-revokes nothing by itself; it tells which revocations may be gone and wants that confirmed.
  */
+
 import { type Digest, digestFromBytes, isDigest, short } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { NameText } from "../base/names.ts";
 import { POLICY_REF } from "../base/ref-path.ts";
@@ -13,6 +14,7 @@ import type { Time } from "../base/time.ts";
 import { makeList } from "../objects/documents/list.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import { parseStatement, type Statement } from "../objects/documents/statement.ts";
+import { namesIn } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { subFolder } from "../objects/sub-folder.ts";
 import { applyTargets, type Target } from "../refs/apply-moves.ts";
@@ -89,8 +91,8 @@ async function holds(store: Store, seen: SeenHead): Promise<boolean> {
 async function looseDenials(store: Store, head: HeadView): Promise<LooseDenial[]> {
   const policies = await readPolicies(store, head);
   const found: LooseDenial[] = [];
-  for (const first of (await store.files.list("objects")) ?? []) {
-    for (const rest of (await store.files.list(`objects/${first}`)) ?? []) {
+  for (const first of await namesIn(store.files, "objects")) {
+    for (const rest of await namesIn(store.files, `objects/${first}`)) {
       const id = `${first}${rest}`;
       const statement = isDigest(id) ? await denialAt(store, id) : undefined;
       if (statement === undefined) continue;
@@ -111,7 +113,7 @@ async function denialAt(store: Store, id: Digest): Promise<Stored<Statement> | u
     const statement = parseStatement(bytes);
     return statement.value.state === "trusted" ? undefined : statement;
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     return undefined; // another document that holds these words
   }
 }

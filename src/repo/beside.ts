@@ -4,9 +4,9 @@
  * that the next one who builds there removes what a stopped process left. Layer: repo. Files: objects/leftovers.ts.
  */
 import { basename, dirname, join } from "node:path";
-import { isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import type { Files } from "../objects/files.ts";
-import { tempName } from "../objects/layout.ts";
+import { namesIn, tempName } from "../objects/layout.ts";
 import { writerStates } from "../objects/leftovers.ts";
 import { removeTree } from "../objects/sub-folder.ts";
 import type { Ports } from "./ports.ts";
@@ -34,7 +34,7 @@ export async function sweepBeside(place: string, beside: Files): Promise<void> {
   const prefix = prefixFor(place);
   const stateOf = writerStates(beside);
   await tolerant(async () => {
-    for (const name of (await beside.list(".")) ?? []) {
+    for (const name of await namesIn(beside, ".")) {
       if (!name.startsWith(prefix) || !/^(.+-)?[0-9a-f]{32}$/.test(name.slice(prefix.length))) continue;
       const state = stateOf(name.slice(prefix.length));
       if (state === "gone" || (state === "unknown" && (await isOld(beside, name))))
@@ -47,7 +47,7 @@ async function tolerant(act: () => Promise<void>): Promise<void> {
   try {
     await act();
   } catch (error) {
-    if (!isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) throw error;
+    passOthers(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT");
   }
 }
 

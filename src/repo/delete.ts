@@ -153,6 +153,7 @@ async function deleteOnce(
       : [{ ref: nameRef("deleting", name), to: statement.id }];
     return { moves, batch, note: `${committed ? "delete" : "sign the deletion of"} ${name.text}` };
   });
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (done === undefined) throw new CofferError("INTERNAL", "a deletion without a plan");
   return committed && entry !== undefined ? { ...done, entry: entry.number } : done;
 }
@@ -171,6 +172,7 @@ function newStatement(
   issuedAt: Statement["issuedAt"],
 ): Stored<Statement> {
   const [first] = heads;
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (first === undefined) throw new CofferError("INTERNAL", "a deletion that follows nothing");
   return makeStatement({
     ...afterHeads(policies, heads),

@@ -3,11 +3,13 @@
  * Delivery receipts: what this store holds, told to whoever sends to it; and what another store's receipt says of ours.
  * Layer: repo. Format: docs/format.md, "Delivery receipts". Not to be confused with receipts.ts, which speaks of files.
  */
+
 import { type Digest, isDigest, sha256 } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { parseRefPath } from "../base/ref-path.ts";
 import { formatTime } from "../base/time.ts";
 import type { Stored } from "../objects/documents/schema.ts";
+import { namesIn } from "../objects/layout.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { makeReceiptFile, parseReceiptFile, type Receipt } from "../sync/receipt.ts";
 import { readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
@@ -88,8 +90,8 @@ async function takeInventory(store: Store, head: HeadView): Promise<Inventory> {
 /** By their names: a blob has one only once it is whole and durable. */
 async function blobsHere({ files }: Store): Promise<ReadonlySet<Digest>> {
   const blobs = new Set<Digest>();
-  for (const folder of (await files.list("blobs")) ?? []) {
-    for (const rest of (await files.list(`blobs/${folder}`)) ?? []) {
+  for (const folder of await namesIn(files, "blobs")) {
+    for (const rest of await namesIn(files, `blobs/${folder}`)) {
       const id = `${folder}${rest}`;
       if (isDigest(id)) blobs.add(id);
     }

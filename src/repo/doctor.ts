@@ -6,7 +6,7 @@
  */
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { CofferError, type ErrorCode, isCofferError } from "../base/errors.ts";
+import { CofferError, type ErrorCode, passOthers } from "../base/errors.ts";
 import type { FilePlace, FileStat, Files } from "../objects/files.ts";
 import { TEMP_FOLDER } from "../objects/layout.ts";
 import { writerStates } from "../objects/leftovers.ts";
@@ -48,7 +48,7 @@ async function attempt(report: Report, what: string, check: () => Promise<void>)
     await check();
     return true;
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     report({ what, level: "fail", text: error.message, code: error.code });
     return false;
   }

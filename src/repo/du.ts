@@ -3,11 +3,13 @@
  * `du`: what each name takes, what the store takes, and what gc could free. Reads documents, and of blobs no byte.
  * Layer: repo. Sizes of models are those that their manifests say; of everything else, those of the files.
  */
+
 import type { Digest } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { type Name, parseName } from "../base/names.ts";
 import { parseRefPath } from "../base/ref-path.ts";
 import type { Files } from "../objects/files.ts";
+import { namesIn } from "../objects/layout.ts";
 import { TRASH_FOLDER } from "../objects/trash.ts";
 import { readManifest } from "./dossier.ts";
 import { gc, type Tally, TRASH_S } from "./gc.ts";
@@ -109,7 +111,7 @@ async function tallyBelow(files: Files, folder: string): Promise<Tally> {
   const open = [folder];
   for (let path = open.pop(); path !== undefined; path = open.pop()) {
     const stat = await files.stat(path);
-    if (stat?.kind === "folder") for (const name of (await files.list(path)) ?? []) open.push(`${path}/${name}`);
+    if (stat?.kind === "folder") for (const name of await namesIn(files, path)) open.push(`${path}/${name}`);
     if (stat?.kind !== "file" || (folder === TRASH_FOLDER && stat.links > 1)) continue;
     tally.files += 1;
     tally.bytes += stat.sizeBytes;

@@ -5,12 +5,12 @@
  * Layer: repo.
  */
 import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
-import { ERRORS, type ErrorCode, EXIT, isCofferError } from "../base/errors.ts";
+import { ERRORS, type ErrorCode, EXIT, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { printable } from "../base/text.ts";
 import { hashFile } from "../objects/blob-store.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
-import { blobPath, TEMP_FOLDER } from "../objects/layout.ts";
+import { blobPath, namesIn, TEMP_FOLDER } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
@@ -59,7 +59,7 @@ export class Findings {
     try {
       await step();
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       this.problem(error.code, where, error.message);
     }
   }
@@ -136,7 +136,7 @@ async function checkReserve(store: Store, found: Findings): Promise<void> {
 
 /** Files that `add --move` took and did not finish with: somebody wants them back. */
 async function checkIncoming(store: Store, found: Findings): Promise<void> {
-  const files = ((await store.files.list(INCOMING_FOLDER)) ?? []).filter((name) => !name.endsWith(".from"));
+  const files = (await namesIn(store.files, INCOMING_FOLDER)).filter((name) => !name.endsWith(".from"));
   if (files.length === 0) return;
   const text = `${files.length} files in ${INCOMING_FOLDER}, of an interrupted \`add --move\` or one that still runs`;
   found.notes.push(`${text}; the file beside each that ends in .from says where it came from`);
@@ -173,8 +173,8 @@ async function checkFolders(
   check: (path: string, id: Digest) => Promise<void>,
 ): Promise<number> {
   let count = 0;
-  for (const first of (await store.files.list(folder)) ?? []) {
-    for (const rest of (await store.files.list(`${folder}/${first}`)) ?? []) {
+  for (const first of await namesIn(store.files, folder)) {
+    for (const rest of await namesIn(store.files, `${folder}/${first}`)) {
       const id = `${first}${rest}`;
       const path = `${folder}/${first}/${rest}`;
       if (SILLY_NAME.test(rest)) {
@@ -240,8 +240,8 @@ const SIGNATURE_FILE = /^[0-9a-f]{62}\.[0-9a-f]{64}\.sig$/;
 
 /** Signatures are checked where they count, with the refs; here only what cannot be one is named. */
 async function checkSignatureFiles(store: Store, found: Findings): Promise<void> {
-  for (const first of (await store.files.list("signatures")) ?? []) {
-    for (const rest of (await store.files.list(`signatures/${first}`)) ?? []) {
+  for (const first of await namesIn(store.files, "signatures")) {
+    for (const rest of await namesIn(store.files, `signatures/${first}`)) {
       if (!SIGNATURE_FILE.test(rest) && !SILLY_NAME.test(rest))
         found.notes.push(`${printable(`signatures/${first}/${rest}`)} is not a signature`);
     }

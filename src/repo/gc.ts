@@ -9,7 +9,7 @@
  */
 import { type Digest, isDigest } from "../base/digest.ts";
 import type { FileStat, Files } from "../objects/files.ts";
-import { ensureFolders } from "../objects/layout.ts";
+import { ensureFolders, namesIn } from "../objects/layout.ts";
 import {
   COLLECTED_FOLDERS,
   type CollectedFolder,
@@ -134,12 +134,12 @@ interface Place {
 
 /** Every name two levels below `root`/`folder`, one folder at a time. */
 export async function* placesIn(files: Files, folder: CollectedFolder, root = ""): AsyncGenerator<readonly Place[]> {
-  for (const first of (await files.list(`${root}${folder}`)) ?? []) {
+  for (const first of await namesIn(files, `${root}${folder}`)) {
     if ((await files.stat(`${root}${folder}/${first}`))?.kind !== "folder") {
       yield [{ path: `${folder}/${first}`, id: undefined }];
       continue;
     }
-    const names = (await files.list(`${root}${folder}/${first}`)) ?? [];
+    const names = await namesIn(files, `${root}${folder}/${first}`);
     yield names.map((rest) => ({ path: `${folder}/${first}/${rest}`, id: ownerOf(folder, first, rest) }));
   }
 }

@@ -5,7 +5,7 @@
  * docs/format.md, "The git projection".
  */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import type { Name, NameText } from "../base/names.ts";
 import { nameRef } from "../base/ref-path.ts";
 import type { GitId, GitObject } from "../git/git-object.ts";
@@ -82,7 +82,7 @@ async function planBranches(store: Store, head: HeadView, packed: ReadonlySet<Gi
     try {
       await planName(store, head, policies, name, commits, plan);
     } catch (error) {
-      if (!isCofferError(error, "CORRUPT", "UNSUPPORTED", "OBJECT_MISMATCH")) throw error;
+      passOthers(error, "CORRUPT", "UNSUPPORTED", "OBJECT_MISMATCH");
       plan.damaged.push({ name: name.text, error });
     }
   }
@@ -175,6 +175,7 @@ class Commits {
 
   private known(id: Digest): GitId {
     const commit = this.made.get(id);
+    /* c8 ignore next: for the types alone; only a fault of this program leads here */
     if (commit === undefined) throw new CofferError("INTERNAL", "a commit before its parents");
     return commit;
   }

@@ -5,14 +5,14 @@
  * Crash: packs and files that no branch names yet; the branches change by one rename.
  */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import { type GitId, type GitObject, gitBlob } from "../git/git-object.ts";
 import { idsInIndex, makePack } from "../git/pack.ts";
 import { GIT_CONFIG, lfsPath, METADATA_BRANCH, packedRefs } from "../git/projection.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import type { Files } from "../objects/files.ts";
-import { ensureFolders, parentFolder, tempPath } from "../objects/layout.ts";
+import { createTemp, ensureFolders, namesIn, parentFolder, tempPath } from "../objects/layout.ts";
 import { discard, isSameFile, writeTemp } from "../refs/temp-file.ts";
 import { openManifestFile } from "./blobs.ts";
 import { readManifest } from "./dossier.ts";
@@ -43,7 +43,7 @@ export class GitFiles {
 
   /** Ids of all objects in packs; a pack without its index, or the reverse, is as if it were not there. */
   async packed(): Promise<Set<GitId>> {
-    const names = new Set((await this.files.list(PACKS)) ?? []);
+    const names = new Set(await namesIn(this.files, PACKS));
     const ids = new Set<GitId>();
     for (const name of names) {
       if (!name.endsWith(".idx") || !names.has(name.replace(/idx$/, "pack"))) continue;
@@ -88,8 +88,7 @@ export class GitFiles {
   }
 
   private async copy(bytes: AsyncIterable<Uint8Array>, temp: string): Promise<void> {
-    const copy = await this.files.create(temp, 0o444);
-    if (copy === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
+    const copy = await createTemp(this.files, temp, 0o444);
     try {
       for await (const piece of bytes) await copy.write(piece);
       await copy.fsync();
@@ -133,7 +132,7 @@ export class GitFiles {
   /** Files at any depth, but no deeper than git itself makes them. */
   private async below(folder: string, depth = 6): Promise<string[]> {
     const found: string[] = [];
-    for (const name of (await this.files.list(folder)) ?? []) {
+    for (const name of await namesIn(this.files, folder)) {
       const path = `${folder}/${name}`;
       const stat = await this.files.stat(path);
       if (stat?.kind === "folder" && depth > 0) found.push(...(await this.below(path, depth - 1)));
@@ -166,7 +165,7 @@ export async function withdrawLfs(store: Store, { manifests, blobs, kept }: With
     }
     for (const blob of gone) await store.files.remove(`${GIT_FOLDER}/${lfsPath(blob)}`);
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     store.warnings.push(`revoked files stay in ${GIT_FOLDER}/: ${error.message}; run \`coffer git export\``);
   }
 }

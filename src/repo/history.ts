@@ -7,7 +7,7 @@
  * approval alone commits nothing and is no entry.
  */
 import type { Digest } from "../base/digest.ts";
-import { isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import type { Label, Name, NameText } from "../base/names.ts";
 import { type NameFamily, type ParsedRef, parseRefPath } from "../base/ref-path.ts";
 import type { Time } from "../base/time.ts";
@@ -136,7 +136,7 @@ async function nameOf(store: Store, statement: Digest): Promise<Name | undefined
   try {
     return (await readStatement(store, statement)).value.name;
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     return undefined;
   }
 }
@@ -161,7 +161,7 @@ async function tellEvent(store: Store, view: HeadView, planned: Planned): Promis
   try {
     return { ...base, ...(await detailsOf(store, view, planned)) };
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     return { ...base, signedBy: [], damage: `${error.message} [${error.code}]` };
   }
 }

@@ -6,7 +6,7 @@
 import { chmod } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import { POLICY_REF } from "../base/ref-path.ts";
 import { generatePrivateKey } from "../keys/private-key.ts";
 import { nodeSigner } from "../keys/signer.ts";
@@ -66,7 +66,7 @@ async function refuseTaken(beside: Files, name: string): Promise<void> {
   try {
     entries = await beside.list(name);
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     throw new CofferError("EXISTS", `${name}: expected a new or an empty folder; ${error.message}`, { cause: error });
   }
   if (entries !== undefined && entries.length > 0)

@@ -6,7 +6,7 @@
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import { hashFile } from "../objects/blob-store.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
 import type { FileStat, Files, OpenFile } from "../objects/files.ts";
@@ -120,7 +120,7 @@ async function keep(
     await receipts?.write(topic, made);
     return {};
   } catch (error) {
-    if (!isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) throw error;
+    passOthers(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT");
     return { unkept: error };
   }
 }

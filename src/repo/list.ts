@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What stands in a store, name by name, in pages. Layer: repo. */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, type ErrorCode, isCofferError } from "../base/errors.ts";
+import { CofferError, type ErrorCode, passOthers } from "../base/errors.ts";
 import type { Name, NamePattern } from "../base/names.ts";
 import { NAME_FAMILIES, nameRef } from "../base/ref-path.ts";
 import type { HeadView } from "../refs/head-view.ts";
@@ -132,7 +132,7 @@ async function describeChain(store: Store, head: HeadView, policies: Policies, n
       return { state: verdict.standing, ...manifest, ...why };
     return { state: "denied" as const, ...manifest, ...why };
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     return { state: "denied" as const, code: error.code, why: error.message };
   }
 }

@@ -5,7 +5,7 @@
  * Two renames, since no call of Node swaps two folders. A stop between them leaves a store without `log`, which nothing
  * trusts; whoever opens it next makes the second one.
  */
-import { isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import type { Files } from "../objects/files.ts";
 import { removeTree } from "../objects/sub-folder.ts";
 
@@ -39,6 +39,6 @@ export async function finishAdoption(files: Files): Promise<void> {
     await removeTree(files, STAGE);
   } catch (error) {
     // This account may not write here: the store opens as it is, without a log, and says so.
-    if (!isCofferError(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT")) throw error;
+    passOthers(error, "IO_ERROR", "READ_ONLY", "NO_SPACE", "CORRUPT");
   }
 }

@@ -6,7 +6,7 @@
 import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
+import { CofferError, passOthers, systemCode } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import type { Manifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
@@ -118,7 +118,7 @@ async function layOnce(
     return { mended, ...(await keepLaid(store, { manifest, folder }, laid)) };
   } catch (error) {
     await rm(building, { recursive: true, force: true });
-    if (!isCofferError(error, "EXISTS")) throw error;
+    passOthers(error, "EXISTS");
     // Another process laid the same manifest meanwhile: what it laid is checked like anything else found there.
     const theirs = await checkLaid(store, { manifest, folder });
     if (!theirs.intact) throw error;

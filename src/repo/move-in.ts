@@ -9,7 +9,7 @@
  */
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
-import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers, systemCode } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { hashFile, type StagedBlob } from "../objects/blob-store.ts";
 import type { FileStat, Files } from "../objects/files.ts";
@@ -142,7 +142,7 @@ export async function giveBack(store: Store, moved: readonly MovedFile[]): Promi
       if (await putInPlace(store, one)) continue;
       left.push(`${one.source.path} lies in ${one.incoming}: something else has its place now`);
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       left.push(`${one.source.path} lies in ${one.incoming}: ${error.message}`);
     }
   }

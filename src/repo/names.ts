@@ -7,7 +7,7 @@
  * out would be missed, so an index that is not proven whole is not used; the tree is walked instead.
  */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { type Entries, EntryStream, fromArray, merged, presentOnly, sortedEntries } from "./index/entries.ts";
@@ -160,6 +160,7 @@ export class Names {
   async #walk(depth: Depth, again = false): Promise<void> {
     if (!again && (this.#depth === "all" || this.#depth === depth)) return;
     const head = this.#head?.view;
+    /* c8 ignore next: for the types alone; only a fault of this program leads here */
     if (head === undefined) throw new CofferError("INTERNAL", "names were asked for before a head was given");
     const keys = new Set<string>();
     for await (const [ref, id] of head.listRefs()) {
@@ -248,7 +249,7 @@ async function* orUntil(source: Entries, tell: (why: string) => void): Entries {
   try {
     yield* source;
   } catch (error) {
-    if (!isCofferError(error, ...UNUSABLE)) throw error;
+    passOthers(error, ...UNUSABLE);
     tell(error.message);
   }
 }
@@ -286,7 +287,7 @@ async function keepGoing(names: Names, write: () => Promise<void>): Promise<void
   try {
     await write();
   } catch (error) {
-    if (!isCofferError(error, ...DISK_FAULTS)) throw error;
+    passOthers(error, ...DISK_FAULTS);
     names.notes.add(`the local index could not be written: ${error.message}`);
   }
 }

@@ -4,7 +4,7 @@
  * for all names given: all move or none. Layer: repo. Holds invariants 4 and 5.
  */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { nameRef, type RefPath } from "../base/ref-path.ts";
 import { signSshsig } from "../keys/sshsig.ts";
@@ -53,6 +53,7 @@ export async function promote(store: Store, names: readonly Name[]): Promise<Pro
     }
     return { moves, batch, note: `promote ${names.map((name) => name.text).join(" ")}`.slice(0, 4096) };
   });
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (entry === undefined) throw new CofferError("INTERNAL", "a promotion that moves nothing");
   return done.map((promoted) => ({ ...promoted, entry: entry.number }));
 }
@@ -130,6 +131,7 @@ export async function promoteAlone(store: Store, request: ProposeRequest): Promi
     ready = await readyAlone(store, head, policies, batch, request);
     return { moves: await movesFor(store, head, batch, ready), batch, note: `promote ${name.text}` };
   });
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (entry === undefined || ready === undefined) throw new CofferError("INTERNAL", "a promotion that moves nothing");
   return [{ ...ready, entry: entry.number }];
 }
@@ -173,7 +175,7 @@ export async function openCandidates(store: Store): Promise<{ ready: Name[]; wai
       await needReady(store, head, policies, name);
       ready.push(name);
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       waiting.set(name, error);
     }
   }

@@ -249,6 +249,7 @@ async function recordOnce(
     }
     return { moves, batch, note: `reject ${name.text}` };
   });
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (done === undefined) throw new CofferError("INTERNAL", "a refusal without a plan");
   return entry === undefined ? done : { ...done, entry: entry.number };
 }

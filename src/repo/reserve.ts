@@ -4,10 +4,10 @@
  * Made by `init`, given up by an act that must not fail for want of room, made again by the next commit that has room.
  */
 import { createHash } from "node:crypto";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
-import { ensureFolders, tempPath } from "../objects/layout.ts";
+import { ensureFolders, namesIn, tempPath } from "../objects/layout.ts";
 import { discard, writeTemp } from "../refs/temp-file.ts";
 import type { Store } from "./store.ts";
 
@@ -77,7 +77,7 @@ async function makePieces(files: Files, random: Random, names: readonly string[]
 /** @returns false if there was nothing to give up. @throws CofferError IO_ERROR */
 async function giveUpReserve(files: Files): Promise<boolean> {
   let freed = false;
-  for (const name of (await files.list(RESERVE_FOLDER)) ?? [])
+  for (const name of await namesIn(files, RESERVE_FOLDER))
     freed = (await files.remove(`${RESERVE_FOLDER}/${name}`)) || freed;
   return freed;
 }
@@ -119,7 +119,7 @@ export async function keepReserve(files: Files, random: Random): Promise<CofferE
     await fillReserve(files, random);
     return undefined;
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     return isNoSpace(error) ? undefined : error;
   }
 }

@@ -141,6 +141,7 @@ export async function resolve(store: Store, name: Name): Promise<Resolved> {
 /** The error that says why a verdict is no. */
 export async function refusal(head: HeadView, name: Name, verdict: Verdict): Promise<CofferError> {
   const [first, ...others] = verdict.reasons;
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (first === undefined) throw new CofferError("INTERNAL", "a refusal without a reason");
   if (first.code === "NOT_TRUSTED") {
     for (const family of ["proposed", "quarantined", "acquired"] as const) {

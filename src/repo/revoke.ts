@@ -296,6 +296,7 @@ async function revokeOnce(
       : [{ ref: nameRef("revoking", request.name), to: statement.id }];
     return { moves, batch, note: `${committed ? "revoke" : "sign the revocation of"} ${request.name.text}` };
   });
+  /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (done === undefined) throw new CofferError("INTERNAL", "a revocation without a plan");
   if (done.already !== undefined) await forgetFallen(store, done);
   if (!committed || entry === undefined) return done;

@@ -5,7 +5,7 @@
  * Holds invariants 4 and 6. Writes nothing to the store.
  */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import type { Name, NameText } from "../base/names.ts";
 import { ChunkCache } from "../objects/chunk-cache.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
@@ -116,7 +116,7 @@ export class Serving {
         const [reason] = verdict.reasons;
         if (reason?.code === "CORRUPT") fault ??= new CofferError("CORRUPT", reason.text);
       } catch (error) {
-        if (!isCofferError(error)) throw error;
+        passOthers(error);
         fault ??= error;
       }
     }
@@ -166,7 +166,7 @@ export class Serving {
       if (!verdict.trusted || verdict.manifest === undefined) return undefined;
       return { name: name.text, manifest: await this.manifest(verdict.manifest) };
     } catch (error) {
-      if (!isCofferError(error, "CORRUPT")) throw error;
+      passOthers(error, "CORRUPT");
       return undefined;
     }
   }

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { POLICY_REF } from "../base/ref-path.ts";
 import type { PublicKey } from "../keys/public-key.ts";
@@ -130,7 +130,7 @@ export class Store {
     try {
       await sweepLeftovers(this.files, this.ports.random);
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       this.warnings.push(`files that a stopped act left stay in ${TEMP_FOLDER}: ${error.message}`);
     }
   }
@@ -179,7 +179,7 @@ export class Store {
       await this.#remember(done.entry);
       await this.#tendIndex(done.entry);
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       late(error); // the commit stands all the same
     }
     const unkept = await keepReserve(this.files, random);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One document or blob by the beginning of its digest, and the names that hold it. Layer: repo. */
+
 import { type Digest, isDigest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { quote } from "../base/quote.ts";
 import { type NameFamily, parseRefPath } from "../base/ref-path.ts";
 import { parseManifest } from "../objects/documents/manifest.ts";
-import { blobPath } from "../objects/layout.ts";
+import { blobPath, namesIn } from "../objects/layout.ts";
 import { readManifest, readStatement } from "./dossier.ts";
 import type { Store } from "./store.ts";
 
@@ -26,7 +27,7 @@ export async function findStored(store: Store, prefix: string): Promise<FoundSto
   if (!/^[0-9a-f]{12,64}$/.test(prefix)) {
     throw new CofferError("DIGEST_INVALID", `expected 12 to 64 lower-case hex characters, found ${quote(prefix)}`);
   }
-  const [objects, blobs] = [await namesIn(store, "objects", prefix), await namesIn(store, "blobs", prefix)];
+  const [objects, blobs] = [await idsIn(store, "objects", prefix), await idsIn(store, "blobs", prefix)];
   const [id, ...others] = new Set([...objects, ...blobs]);
   if (others.length > 0) throw new CofferError("DIGEST_AMBIGUOUS", `${prefix} begins ${others.length + 1} digests`);
   if (id !== undefined && objects.includes(id)) {
@@ -40,9 +41,9 @@ export async function findStored(store: Store, prefix: string): Promise<FoundSto
   throw new CofferError("OBJECT_NOT_FOUND", `no object or blob has a digest that begins with ${prefix.slice(0, 12)}`);
 }
 
-async function namesIn(store: Store, folder: "objects" | "blobs", prefix: string): Promise<Digest[]> {
+async function idsIn(store: Store, folder: "objects" | "blobs", prefix: string): Promise<Digest[]> {
   const first = prefix.slice(0, 2);
-  const names = (await store.files.list(`${folder}/${first}`)) ?? [];
+  const names = await namesIn(store.files, `${folder}/${first}`);
   return names
     .map((rest) => `${first}${rest}`)
     .filter(isDigest)
@@ -54,7 +55,7 @@ function isManifest(document: Uint8Array): boolean {
     parseManifest(document);
     return true;
   } catch (error) {
-    if (!isCofferError(error)) throw error;
+    passOthers(error);
     return false;
   }
 }

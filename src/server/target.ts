@@ -5,7 +5,7 @@
  * Layer: server. Source: RFC 9112 section 3.2, RFC 3986. Holds invariant 9.
  */
 import { type Digest, isDigest } from "../base/digest.ts";
-import { isCofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import { type Name, nameFromParts, parseName } from "../base/names.ts";
 import type { HostList } from "./hosts.ts";
 import { type Refusal, refuse } from "./refusal.ts";
@@ -75,7 +75,7 @@ function nameOr(parse: () => Name): Name | undefined {
   try {
     return parse();
   } catch (error) {
-    if (!isCofferError(error, "NAME_INVALID")) throw error;
+    passOthers(error, "NAME_INVALID");
     return undefined;
   }
 }

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { CofferError, ERRORS, EXIT, isCofferError, systemCode } from "../../src/base/errors.ts";
+import { CofferError, ERRORS, EXIT, isCofferError, passOthers, systemCode } from "../../src/base/errors.ts";
 import { quote } from "../../src/base/quote.ts";
 
 const PAGE = new URL("../../docs/errors.md", import.meta.url);
@@ -135,4 +135,21 @@ test("an error of another copy of the class is known; one that only has a code i
   assert.ok(!isCofferError(new Copy("x"), "CORRUPT"));
   assert.ok(!isCofferError(Object.assign(new Error("x"), { code: "NO_SPACE" })));
   assert.ok(!isCofferError({ name: "CofferError", code: "NO_SPACE" }));
+});
+
+test("passOthers: what was expected is let through, with its type; anything else is thrown on as it is", () => {
+  const known: unknown = new CofferError("CORRUPT", "x");
+  passOthers(known);
+  passOthers(known, "NO_SPACE", "CORRUPT");
+  assert.equal(known.code, "CORRUPT");
+  assert.throws(
+    () => passOthers(known, "NO_SPACE"),
+    (error) => error === known,
+  );
+  const fault = new TypeError("x");
+  for (const codes of [[], ["INTERNAL"]] as const)
+    assert.throws(
+      () => passOthers(fault, ...codes),
+      (error) => error === fault,
+    );
 });

@@ -65,6 +65,15 @@ test("complete: files and folders where they stand", async () => {
   assert.equal((await at("resolve", "a")).files, "none");
 });
 
+test("complete: shells, and nothing where only the person knows", async () => {
+  assert.deepEqual(await values("completion", ""), [...SHELLS]);
+  assert.deepEqual(await at("resolve", "a", "b"), { files: "none", values: [] });
+  assert.equal((await at("add", "--name", "")).files, "none");
+  assert.equal((await at("key", "show", "")).files, "none");
+  assert.equal(candidateText(await at("key", "n")), ":none\nnew\tmake an Ed25519 key in OpenSSH format\n");
+  assert.deepEqual(await at(), await at(""));
+});
+
 test("complete: every command of the tree can be reached", async () => {
   for (const { path } of everyPage(root).slice(1)) {
     const words = path.slice(1);

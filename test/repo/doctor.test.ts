@@ -6,8 +6,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import manifest from "../../package.json" with { type: "json" };
 import { examineMachine, LEAST_NODE, type Probe } from "../../src/cli/machine-checks.ts";
+import type { FilePlace } from "../../src/objects/files.ts";
 import { type Diagnosis, examineStore } from "../../src/repo/doctor.ts";
 import { makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
+import { watchedMachine } from "../support/watched-files.ts";
 
 async function examine(fixture: StoreFixture, nowS = fixture.nowS): Promise<Diagnosis[]> {
   const found: Diagnosis[] = [];
@@ -93,6 +95,70 @@ test("each thing that is wrong is told, with what mends it", async (t) => {
   );
   rmSync(join(fixture.location.root, "coffer.json"));
   assert.deepEqual(failures(await examine(fixture)), ["file system STORE_NOT_FOUND", "store STORE_NOT_FOUND"]);
+});
+
+test("where it lies, whose it is and what was left there are told", async (t) => {
+  const machine = watchedMachine();
+  const fixture = await makeStoreFixture(t, undefined, machine);
+  const place = async (fileSystem: string, medium: FilePlace["medium"] = "fixed"): Promise<string> => {
+    machine.place = { mount: 1, fileSystem, medium };
+    const [one] = of(await examine(fixture), "file system");
+    return `${one?.level} ${one?.code} ${one?.text}`;
+  };
+  assert.equal(await place("ext4"), "ok undefined ext4, fixed disk");
+  assert.equal(await place("xfs", "removable"), "ok undefined xfs, medium removable");
+  assert.match(await place("vfat", "removable"), /^fail FILE_SYSTEM_UNFIT expected one with hard links, found vfat$/);
+  assert.match(await place("nfs4", "unknown"), /^warn undefined expected a local disk, found nfs4/);
+  machine.place = undefined;
+  assert.deepEqual(
+    of(await examine(fixture), "file system").map(({ level }) => level),
+    ["warn"],
+  );
+
+  machine.account = 12_345;
+  const foreign = await examine(fixture);
+  for (const what of ["secrets folder", "store key file", "state folder"])
+    assert.match(of(foreign, what)[0]?.text ?? "", /^expected that it is this account's \(12345\), found/, what);
+  assert.deepEqual(failures(foreign), []);
+
+  writeFileSync(join(fixture.location.root, "local/tmp", "f".repeat(32)), "left");
+  writeFileSync(join(fixture.location.root, "COFFER.JSON"), "where letter case does not count, this is coffer.json");
+  rmSync(join(fixture.location.root, "local/reserve"), { recursive: true });
+  const found = await examine(fixture);
+  assert.match(of(found, "local/tmp")[0]?.text ?? "", /^1 files whose writers have ended/);
+  assert.deepEqual(
+    of(found, "letter case").map(({ level }) => level),
+    ["ok"],
+  );
+  assert.match(of(found, "reserve")[0]?.text ?? "", /found 0 of /);
+});
+
+test("a memory that is behind says by how much; one that is left out is told", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  await fixture.add("acme/one", { "README.md": new TextEncoder().encode("# one\n") });
+  const own = join(fixture.location.stateHome, fixture.store.id);
+  const seen = readdirSync(own).filter((name) => name.startsWith("000000000002."));
+  assert.equal(seen.length, 1);
+  for (const name of seen) rmSync(join(own, name));
+  assert.deepEqual(
+    of(await examine(fixture), "memory").map(({ level, text }) => `${level} ${text}`),
+    ["ok of log entry 1; the log has 1 more"],
+  );
+  const found: Diagnosis[] = [];
+  await examineStore({ ...fixture.location, memory: false }, fixture.ports, (one) => found.push(one));
+  assert.deepEqual(
+    of(found, "memory").map(({ level, text }) => [level, text]),
+    [["warn", "left out by --no-memory"]],
+  );
+});
+
+test("a fault of the program is no finding", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const ports = { ...fixture.ports, openFolder: (): never => assert.fail("a fault") };
+  await assert.rejects(
+    examineStore(fixture.location, ports, () => undefined),
+    /a fault/,
+  );
 });
 
 const sound: Probe = {

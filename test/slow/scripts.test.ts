@@ -91,6 +91,8 @@ describe("scripts/test.mjs", () => {
     assert.equal(runner(files, ["--fast"]).last, "1 passed, 0 failed, 0 skipped");
     assert.equal(runner(files, ["--slow"]).last, "2 passed, 0 failed, 0 skipped");
     assert.equal(runner(files, ["--fast", "--slow"]).status, 2);
+    assert.equal(runner(files, ["--fast", "--also=test/a/y.slow.test.ts"]).last, "2 passed, 0 failed, 0 skipped");
+    assert.equal(runner(files, ["--fast", "--also=test/none.test.ts"]).status, 2);
   });
 
   test("one failed", () => {

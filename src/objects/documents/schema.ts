@@ -11,7 +11,7 @@ import {
   parseCanonical,
 } from "../../base/canonical-json.ts";
 import { type Digest, isDigest, sha256 } from "../../base/digest.ts";
-import { CofferError, type ErrorCode, isCofferError } from "../../base/errors.ts";
+import { CofferError, type ErrorCode, passOthers } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type Label, type ManifestPath, parseLabel, parseManifestPath } from "../../base/names.ts";
 import { asRefPath, type RefPath } from "../../base/ref-path.ts";
@@ -77,7 +77,7 @@ export function parsed<T>(parse: (input: string) => T, expected: string): Schema
     try {
       return parse(value);
     } catch (error) {
-      if (!isCofferError(error)) throw error;
+      passOthers(error);
       throw new CofferError(
         error.code === "UNSUPPORTED" ? "UNSUPPORTED" : "DOCUMENT_INVALID",
         `${at}: ${error.message}`,

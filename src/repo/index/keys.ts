@@ -6,7 +6,7 @@
  * All keys are ASCII, so that JavaScript's order of strings is that of bytes.
  */
 import type { Digest } from "../../base/digest.ts";
-import { isCofferError } from "../../base/errors.ts";
+import { passOthers } from "../../base/errors.ts";
 import { type Name, parseName } from "../../base/names.ts";
 import { NAME_FAMILIES, type NameFamily, parseRefPath, type RefPath } from "../../base/ref-path.ts";
 import type { Move } from "../../refs/ref-tree.ts";
@@ -90,7 +90,7 @@ async function digestsOf(reading: Reading, statement: Digest): Promise<Digest[] 
     const { files } = (await readManifest(reading, manifest)).value;
     return [manifest, ...new Set(files.map((file) => file.sha256))];
   } catch (error) {
-    if (!isCofferError(error, "CORRUPT")) throw error;
+    passOthers(error, "CORRUPT");
     return undefined; // told by the key "x" that says so, and by whoever asks for that name
   }
 }

@@ -22,7 +22,7 @@ import {
   text,
 } from "../../objects/documents/schema.ts";
 import type { Files, NewFile, OpenFile } from "../../objects/files.ts";
-import { tempPath } from "../../objects/layout.ts";
+import { createTemp, tempPath } from "../../objects/layout.ts";
 import type { Store } from "../store.ts";
 import type { EntryStream } from "./entries.ts";
 import { PageTree, PageTreeWriter } from "./page-tree.ts";
@@ -174,8 +174,7 @@ export async function writePart(
 ): Promise<(PartName & { readonly until?: string }) | undefined> {
   const { files } = store;
   const temp = tempPath(store.files, store.ports.random);
-  const file = await files.create(temp, 0o444);
-  if (file === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
+  const file = await createTemp(files, temp, 0o444);
   try {
     const { name, until } = await fillPart(file, codec, store, run, position, source, partKeys);
     await file.close();

@@ -3,7 +3,9 @@
  * Which runs of the local index make a whole: a chain from the first log entry on, each part verified, the end of it on
  * this log. Layer: repo. Not here: writing runs (upkeep.ts), what is newer than they are (names.ts).
  */
-import { CofferError, isCofferError } from "../../base/errors.ts";
+
+import { CofferError, passOthers } from "../../base/errors.ts";
+import { namesIn } from "../../objects/layout.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import type { Store } from "../store.ts";
 import type { Entries } from "./entries.ts";
@@ -40,7 +42,7 @@ export interface RunChain {
 }
 
 export async function listParts(store: Store): Promise<PartName[]> {
-  const names = (await store.files.list(INDEX_FOLDER)) ?? [];
+  const names = await namesIn(store.files, INDEX_FOLDER);
   return names.map(parsePartName).filter((name) => name !== undefined);
 }
 
@@ -69,7 +71,7 @@ export async function openChain(store: Store, codec: PageCodec, head: HeadView):
       if (found !== undefined) return { runs: found, faults };
     }
   } catch (error) {
-    if (!isCofferError(error, ...UNUSABLE)) throw error;
+    passOthers(error, ...UNUSABLE);
     return { runs: [], faults: faults.set(INDEX_FOLDER, error.message) };
   }
   return { runs: [], faults: faults.set(INDEX_FOLDER, "its files kept going away while they were opened") };
@@ -161,13 +163,14 @@ async function openRun(
       expectNext(before, part);
     }
     const [first] = parts;
+    /* c8 ignore next: for the types alone; only a fault of this program leads here */
     if (first === undefined) throw new CofferError("INTERNAL", "a run without parts");
     const { from, to, base, head } = first.footer;
     const keys = parts.reduce((sum, { footer }) => sum + footer.keys, 0);
     kept = true;
     return { from, to, head, ...(base === undefined ? {} : { base }), parts, keys };
   } catch (error) {
-    if (!isCofferError(error, ...UNUSABLE)) throw error;
+    passOthers(error, ...UNUSABLE);
     faults.set(path, error.message);
     return "at fault";
   } finally {

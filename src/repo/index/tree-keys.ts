@@ -4,9 +4,8 @@
  * fsck compares with. Layer: repo.
  */
 
-import { CofferError } from "../../base/errors.ts";
 import type { NewFile } from "../../objects/files.ts";
-import { tempPath } from "../../objects/layout.ts";
+import { createTemp, tempPath } from "../../objects/layout.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import type { Store } from "../store.ts";
 import { type Entries, fromArray, merged } from "./entries.ts";
@@ -41,8 +40,7 @@ function sortedOnce(keys: string[]): Entry[] {
 /** Into a file that has no name any more when this returns: nothing is left behind, whatever happens. */
 async function spill(store: Store, codec: PageCodec, entries: readonly Entry[]) {
   const temp = tempPath(store.files, store.ports.random);
-  const file = await store.files.create(temp, 0o600);
-  if (file === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
+  const file = await createTemp(store.files, temp, 0o600);
   try {
     await store.files.remove(temp);
     const writer = new PageTreeWriter(file, codec);

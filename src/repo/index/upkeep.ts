@@ -6,7 +6,9 @@
  * Locking: none. A part is linked to its name, which one writer can do; the others drop theirs. Crash: leaves a file in
  * local/tmp, or parts of a merge that the next writer goes on with.
  */
-import { isCofferError } from "../../base/errors.ts";
+
+import { passOthers } from "../../base/errors.ts";
+import { namesIn } from "../../objects/layout.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import type { Store } from "../store.ts";
 import { type Entries, EntryStream, fromArray, merged, presentOnly } from "./entries.ts";
@@ -36,7 +38,7 @@ export async function buildIndex(store: Store, codec: PageCodec, head: HeadView,
 
 /** Removes every file of the index: it is made again from the log and the tree. */
 export async function dropIndex(store: Store): Promise<void> {
-  for (const name of (await store.files.list(INDEX_FOLDER)) ?? []) await store.files.remove(`${INDEX_FOLDER}/${name}`);
+  for (const name of await namesIn(store.files, INDEX_FOLDER)) await store.files.remove(`${INDEX_FOLDER}/${name}`);
 }
 
 /** Writes what the entries after the last run changed as a run of its own. @param changes - sorted by key */
@@ -167,7 +169,7 @@ async function openPartOr(store: Store, codec: PageCodec, name: PartName) {
   try {
     return await openPart(store.files, codec, name, store);
   } catch (error) {
-    if (!isCofferError(error, ...UNUSABLE)) throw error;
+    passOthers(error, ...UNUSABLE);
     return undefined; // the caller takes the merge back
   }
 }
