@@ -29,7 +29,7 @@ export interface BundleRequest {
   readonly patterns: readonly NamePattern[];
   readonly candidates: boolean;
   readonly blobs: boolean;
-  /** The store that it is made for, by its receipt: blobs that it has stay here. */
+  /** The store that it is made for, by its receipt: blobs that it has stay here, and chunks of newer ones in them. */
   readonly receiver?: { readonly store: Digest; readonly receipt: Digest; readonly blobs: ReadonlySet<Digest> };
   /** What a volume has at most; one volume of any size when left out. */
   readonly volumeBytes?: number;
@@ -53,13 +53,14 @@ export async function makeBundle(store: Store, request: BundleRequest): Promise<
     throw new CofferError("USAGE", "--for: expected another store's receipt, found this store's own");
   }
   const names = [...request.names, ...(await namesFor(store, head, request))];
-  const { claims, ...plan } = await planBundle(store, head, { names, candidates, blobs: blobsFor(request) });
+  const { claims, spare, ...plan } = await planBundle(store, head, { names, candidates, blobs: blobsFor(request) });
   const blobs = !request.blobs ? "none" : receiver === undefined ? "all" : "missing";
   const made = receiver === undefined ? {} : { for: { store: receiver.store, receipt: receiver.receipt } };
   const log = { number: head.number, head: head.id, earlier: await logPoints(store, earlierNumbers(head.number)) };
   const index = cutBundle(
     { ...plan, store: store.id, storeKey: store.storeKey, log, blobs, ...made },
     request.volumeBytes,
+    spare,
   );
   return { index, signature: await signSshsig(signer, "coffer-bundle", index.bytes), claims };
 }

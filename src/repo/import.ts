@@ -45,7 +45,7 @@ const REFUSALS: readonly ErrorCode[] = [
 
 /**
  * @throws CofferError UNSUPPORTED - a policy chain that this version cannot judge; LOG_FORKED; BUNDLE_INCOMPLETE - volumes
- *   are missing, what came is kept for the next try; OBJECT_MISMATCH, BUNDLE_INVALID, VOLUME_DAMAGED; NO_SPACE, IO_ERROR.
+ *   are missing, what came is kept for the next try, or chunks were left out that are not here; OBJECT_MISMATCH, BUNDLE_INVALID, VOLUME_DAMAGED; NO_SPACE, IO_ERROR.
  *   Revocations and refusals of the same root that came before the failure stand.
  */
 export async function importFrom(store: Store, source: Source, options: ImportOptions = {}): Promise<ImportReport> {
@@ -85,7 +85,7 @@ class Import {
     this.#arrivals = new Arrivals(staging.small);
     this.#writer = new Writer(store);
     const [arrivals, writer] = [this.#arrivals, this.#writer];
-    this.#blobs = new Blobs({ store, staging, arrivals, writer });
+    this.#blobs = new Blobs({ store, staging, arrivals, writer, index: source.index.value });
   }
 
   async run(): Promise<ImportReport> {
@@ -96,6 +96,8 @@ class Import {
     const receiver = await this.#receive(policies, sameRoot);
     const head = await this.#store.head();
     await this.#needAll();
+    await this.#blobs.completeAll();
+    this.#blobs.refuseGaps();
     const more: Change[] = [indexChange(this.#store, index, await keepIndex(this.#writer, this.#source))];
     const applied = receiver instanceof Adoption ? await receiver.finish(more) : await receiver.finish(head, more);
     return this.#tell(receiver, applied, sameRoot);
@@ -131,10 +133,11 @@ class Import {
         }
         this.#receiver ??= await this.#prepare(policies, sameRoot);
         if (!this.#blobs.wants(item)) continue;
+        await this.#blobs.fillBefore(item);
         await this.#staging.take({ item, read });
         total += item.sizeBytes;
         this.#options.onBytes?.(total);
-        await this.#blobs.complete(item.blob);
+        await this.#blobs.took(item);
       }
     } catch (error) {
       // A denial that came counts, whatever became of the rest.

@@ -9,6 +9,7 @@ import { armorSshsig } from "../keys/sshsig.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import { type BundleIndex, makeBundleIndex } from "./bundle-index.ts";
 import { type Item, itemPath, MOST_PARTS } from "./source.ts";
+import type { Spare } from "./spare.ts";
 import { END_BYTES, memberBytes } from "./tar.ts";
 import { NOTE_BYTES } from "./volume-note.ts";
 
@@ -19,11 +20,14 @@ const PARTS_IN_VOLUME = 16;
 
 /**
  * @param volumeBytes - what a volume has at most; one volume of any size when left out
+ * @param spare - chunks that stay here; parts are small where there are any, so that little travels beside what changed
  * @throws CofferError LIMIT_EXCEEDED - the index and the largest item do not fit one volume together, or there are too many
  */
-export function cutBundle(uncut: Uncut, volumeBytes?: number): Stored<BundleIndex> {
-  const segmentBytes = segmentBytesFor(volumeBytes);
-  const items = uncut.items.flatMap((item) => partsOf(item, segmentBytes));
+export function cutBundle(uncut: Uncut, volumeBytes?: number, spare: Spare = new Map()): Stored<BundleIndex> {
+  const most = segmentBytesFor(volumeBytes);
+  const segmentBytes = spare.size === 0 ? most : Math.min(most, smallestSegment(uncut.items));
+  const isSpare = (item: Item): boolean => item.kind === "blob" && staysHere(item, segmentBytes, spare.get(item.blob));
+  const items = uncut.items.flatMap((item) => partsOf(item, segmentBytes)).filter((item) => !isSpare(item));
   const made = (volumes: readonly number[]): Stored<BundleIndex> =>
     makeBundleIndex({ ...uncut, items, segmentBytes, volumes });
   let index = made([items.length]);
@@ -41,6 +45,27 @@ function segmentBytesFor(volumeBytes: number | undefined): number {
   if (volumeBytes === undefined) return LIMITS.segmentBytes;
   const chunks = Math.floor(volumeBytes / PARTS_IN_VOLUME / LIMITS.chunkBytes);
   return Math.min(LIMITS.segmentBytes, Math.max(1, chunks) * LIMITS.chunkBytes);
+}
+
+/** One chunk, or as many as it takes to keep the numbers of parts and items within their limits. */
+function smallestSegment(items: readonly Item[]): number {
+  const sizes = items.map((item) => (item.kind === "blob" ? item.sizeBytes : 0));
+  const all = sizes.reduce((sum, size) => sum + size, 0);
+  const largest = sizes.reduce((most, size) => Math.max(most, size), 0);
+  const least = Math.max(largest / MOST_PARTS, all / (LIMITS.bundleItems / 2));
+  return Math.max(1, Math.ceil(least / LIMITS.chunkBytes)) * LIMITS.chunkBytes;
+}
+
+/** True if all chunks of a part are spare. */
+function staysHere(
+  { part = 0, sizeBytes }: Item & { readonly kind: "blob" },
+  segmentBytes: number,
+  spare: ReadonlySet<number> | undefined,
+): boolean {
+  if (spare === undefined) return false;
+  const first = (part * segmentBytes) / LIMITS.chunkBytes;
+  const count = Math.ceil(sizeBytes / LIMITS.chunkBytes);
+  return Array.from({ length: count }, (_, at) => first + at).every((chunk) => spare.has(chunk));
 }
 
 function partsOf(item: Item, segmentBytes: number): readonly Item[] {

@@ -99,15 +99,38 @@ const tooLarge = (item: Item, most: number): string =>
 const segmentOfChunks: IndexRule = ({ segmentBytes }) =>
   segmentBytes % LIMITS.chunkBytes === 0 ? undefined : "expected segmentBytes to be a multiple of the chunk size";
 
-/** So that parts end where chunks do, and `cat blobs/ab/<hex>.part-*` gives the blob. */
-const partsInOrder: IndexRule = ({ items, segmentBytes }) => {
-  const astray = items.find(
-    (item, at) => item.kind === "blob" && !isPartInOrder(item, items[at - 1], items[at + 1], segmentBytes),
-  );
-  return astray && `${itemPath(astray)}: expected parts from 0 on of ${segmentBytes} bytes, the last not longer`;
+/** So that parts end where chunks do, and `cat blobs/ab/<hex>.part-*` gives the blob, where none was left out. */
+const partsInOrder: IndexRule = ({ items, segmentBytes, blobs }) => {
+  const begun = new Set<Digest>();
+  const astray = items.find((item, at) => {
+    if (item.kind !== "blob") return false;
+    const [before, after] = [items[at - 1], items[at + 1]];
+    if (blobs !== "missing") return !isPartInOrder(item, before, after, segmentBytes);
+    const isFirst = !begun.has(item.blob);
+    begun.add(item.blob);
+    return !isPartAfterGap(item, before, after, segmentBytes, isFirst);
+  });
+  const first = blobs === "missing" ? "parts in order" : "parts from 0 on";
+  return astray && `${itemPath(astray)}: expected ${first} of ${segmentBytes} bytes, the last not longer`;
 };
 
 type BlobItem = Item & { readonly kind: "blob" };
+
+/** Where chunks that the receiver has were left out: each part later than the one before, with any distance. */
+function isPartAfterGap(
+  item: BlobItem,
+  before: Item | undefined,
+  after: Item | undefined,
+  segment: number,
+  isFirst: boolean,
+): boolean {
+  if (item.part === undefined) return isFirst && item.sizeBytes <= segment;
+  const isSame = (other: Item | undefined): other is BlobItem => other?.kind === "blob" && other.blob === item.blob;
+  const follows = isSame(before) && before.part !== undefined && before.part < item.part;
+  const mayBeShort = !isSame(after) && item.part > 0;
+  const fits = mayBeShort ? item.sizeBytes > 0 && item.sizeBytes <= segment : item.sizeBytes === segment;
+  return (isFirst || follows) && fits;
+}
 
 function isPartInOrder(item: BlobItem, before: Item | undefined, after: Item | undefined, segment: number): boolean {
   if (item.part === undefined) return item.sizeBytes <= segment;

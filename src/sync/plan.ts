@@ -29,6 +29,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import { keysOf } from "../trust/roles.ts";
 import type { BundleIndex, BundleName, BundleState } from "./bundle-index.ts";
 import type { Item } from "./source.ts";
+import { findSpare, type Spare } from "./spare.ts";
 
 /** The store that sends. */
 export interface Sender {
@@ -42,7 +43,7 @@ export interface PlanRequest {
   readonly names: readonly Name[];
   /** What is proposed under the names travels as well: statement, manifest, evidence. */
   readonly candidates: boolean;
-  /** `has`: blobs that the receiver said to have. */
+  /** `has`: blobs that the receiver said to have; of others, chunks that stand in one of these under the same name. */
   readonly blobs: "all" | "none" | { readonly has: (blob: Digest) => boolean };
 }
 
@@ -52,6 +53,8 @@ type Listed = "root" | "policies" | "names" | "candidates" | "revocations" | "re
 export interface Plan extends Pick<BundleIndex, Listed> {
   readonly items: readonly Item[];
   readonly claims: ReadonlyMap<Digest, BlobClaim>;
+  /** Chunks of these blobs that need not travel. */
+  readonly spare: Spare;
 }
 
 /**
@@ -94,6 +97,7 @@ class Planner {
   readonly #evidence = new Shelf();
   readonly #opaque = new Shelf();
   readonly #claims = new Map<Digest, BlobClaim>();
+  readonly #spare = new Map<Digest, ReadonlySet<number>>();
 
   constructor(sender: Sender, head: HeadView, request: PlanRequest) {
     this.#sender = sender;
@@ -122,6 +126,7 @@ class Planner {
       evidence: this.#evidence.sortedIds(),
       items: [...items, ...shelves.flatMap((shelf) => shelf.items()), ...this.#blobItems()],
       claims: this.#claims,
+      spare: this.#spare,
     };
   }
 
@@ -185,6 +190,7 @@ class Planner {
   }
 
   async #planChain(name: Name, heads: readonly Digest[]): Promise<BundleName> {
+    const known = this.#claims.size;
     const states = new Set<BundleState>();
     const manifests = new Set<Digest>();
     for (const id of heads) {
@@ -193,15 +199,22 @@ class Planner {
       manifests.add(value.manifest);
       if (value.state === "trusted") await this.#planBytes(value.manifest);
     }
-    await this.#planAncestry(heads);
+    const bases = await this.#planAncestry(heads);
+    const fresh = [...this.#claims.values()].slice(known);
+    for (const [blob, chunks] of await findSpare(this.#sender.objects, fresh, bases)) this.#spare.set(blob, chunks);
     const [state = "several"] = states;
     const [manifest] = manifests;
     if (states.size > 1 || manifests.size > 1) return { name: name.text, heads, state: "several" };
     return { name: name.text, heads, ...(manifest === undefined ? {} : { manifest }), state };
   }
 
-  /** The statements from `heads` back to the first, and their manifests: a chain is judged, and kept, as a whole. */
-  async #planAncestry(heads: readonly Digest[]): Promise<void> {
+  /**
+   * The statements from `heads` back to the first, and their manifests: a chain is judged, and kept, as a whole.
+   * @returns chunk lists of blobs in these that the receiver has
+   */
+  async #planAncestry(heads: readonly Digest[]): Promise<ReadonlySet<Digest>> {
+    const { blobs } = this.#request;
+    const bases = new Set<Digest>();
     const open = [...heads];
     const seen = new Set<Digest>();
     for (let id = open.pop(); id !== undefined; id = open.pop()) {
@@ -209,10 +222,13 @@ class Planner {
       seen.add(id);
       const statement = await this.#statement(id);
       open.push(...statement.value.previous);
-      await this.#planManifest(statement.value.manifest);
+      const { files } = (await this.#planManifest(statement.value.manifest)).value;
+      for (const { sha256, chunks } of files)
+        if (typeof blobs === "object" && chunks !== undefined && blobs.has(sha256)) bases.add(chunks);
       if (this.#denials.ids.has(id) || this.#statements.ids.has(id)) continue;
       this.#statements.add(id, await this.#signed(statement, "coffer-statement"));
     }
+    return bases;
   }
 
   async #planCandidate(id: Digest): Promise<Digest> {

@@ -121,6 +121,41 @@ const BROKEN: Readonly<Record<keyof typeof INDEX_RULES, readonly Partial<BundleI
   "blobs-as-said": [{ blobs: "none" }, { blobs: "missing" }],
 };
 
+/** For a receiver that has chunks of `large`: parts may lack. */
+const FOR = { blobs: "missing", for: { store: digestFor("other"), receipt: digestFor("receipt") } } as const;
+
+const GAPS_BROKEN: Readonly<Record<string, readonly Item[]>> = {
+  "in another order": swap(8, 9),
+  twice: [...ITEMS.slice(0, 10), ...ITEMS.slice(9)],
+  "apart from each other": [...ITEMS.slice(0, 7), ...ITEMS.slice(9), ...ITEMS.slice(7, 8), ...ITEMS.slice(8, 9)],
+  "a short one before another": resized(9, 8 * MIB),
+  "a short first one alone": [...ITEMS.slice(0, 8), { kind: "blob", blob: large, part: 0, sizeBytes: 8 * MIB }],
+  "a long one": resized(10, 16 * MIB + 1),
+  "an empty one": resized(10, 0),
+  "a whole one of more than a part": resized(7, 16 * MIB + 1),
+};
+
+describe("bundle index with parts left out", () => {
+  for (const index of [8, 9, 10]) {
+    test(`may lack part ${index - 8}`, () => {
+      assert.equal(refused({ ...FOR, ...inOne(without(index)) }).code, "ok");
+    });
+  }
+
+  test("may have one part alone", () => {
+    for (const index of [8, 9, 10])
+      assert.equal(refused({ ...FOR, ...inOne([...ITEMS.slice(0, 8), ...ITEMS.slice(index, index + 1)]) }).code, "ok");
+  });
+
+  for (const [what, items] of Object.entries(GAPS_BROKEN)) {
+    test(`refuses parts ${what}`, () => {
+      const { code, message } = refused({ ...FOR, ...inOne(items) });
+      assert.equal(code, "BUNDLE_INVALID");
+      assert.match(message, /parts-in-order/);
+    });
+  }
+});
+
 describe("bundle index", () => {
   test("is read as it was written", () => {
     const made = makeBundleIndex(GOOD);

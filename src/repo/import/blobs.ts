@@ -3,7 +3,7 @@
  * The blobs that an import asks for: which are here, which came, which still lack; and how what came is looked into.
  * Layer: repo. Holds invariants 1 and 6. Not here: the bytes on their way in (staging.ts).
  */
-import type { Digest } from "../../base/digest.ts";
+import { type Digest, short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
@@ -11,16 +11,21 @@ import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-s
 import { type Manifest, type ManifestFile, parseManifest } from "../../objects/documents/manifest.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
 import { blobPath } from "../../objects/layout.ts";
+import type { BundleIndex } from "../../sync/bundle-index.ts";
 import type { Item } from "../../sync/source.ts";
 import { openManifestFile } from "../blobs.ts";
 import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
+import { type Gapped, Gaps } from "./gaps.ts";
 import type { BlobItem, Staging } from "./staging.ts";
 import type { Writer } from "./writer.ts";
 
 interface Wanted {
+  /** Without end where nothing says it yet. */
   readonly sizeBytes: number;
+  /** As a manifest names it; undefined while none does. */
+  readonly file?: ManifestFile;
   /** Get the blob its name as soon as it is whole; else only once its model was looked into. */
   publish: boolean;
 }
@@ -30,6 +35,7 @@ export class Blobs {
   readonly #staging: Staging;
   readonly #arrivals: Arrivals;
   readonly #writer: Writer;
+  readonly #gaps: Gaps;
   readonly #wanted = new Map<Digest, Wanted>();
   /** Blobs that lay here before, or have their name by now. */
   readonly #here = new Set<Digest>();
@@ -39,11 +45,12 @@ export class Blobs {
   taken = 0;
   takenBytes = 0;
 
-  constructor(parts: { store: Store; staging: Staging; arrivals: Arrivals; writer: Writer }) {
+  constructor(parts: { store: Store; staging: Staging; arrivals: Arrivals; writer: Writer; index: BundleIndex }) {
     this.#store = parts.store;
     this.#staging = parts.staging;
     this.#arrivals = parts.arrivals;
     this.#writer = parts.writer;
+    this.#gaps = new Gaps(parts);
   }
 
   /** A manifest that came or lies here. */
@@ -66,7 +73,7 @@ export class Blobs {
         this.#here.add(file.sha256);
         continue;
       }
-      this.#wanted.set(file.sha256, { sizeBytes: file.size, publish });
+      this.#wanted.set(file.sha256, { sizeBytes: file.size, file, publish });
       const wanted = { blob: file.sha256, sizeBytes: file.size };
       await this.#staging.recheck(wanted, file.chunks && (await this.#chunkList(file)));
     }
@@ -79,7 +86,9 @@ export class Blobs {
   async wantListed(items: readonly Item[]): Promise<void> {
     const sizes = new Map<Digest, number>();
     for (const item of items) {
-      if (item.kind === "blob") sizes.set(item.blob, (sizes.get(item.blob) ?? 0) + item.sizeBytes);
+      if (item.kind !== "blob") continue;
+      const known = this.#gaps.mayHave(item) ? Number.POSITIVE_INFINITY : (sizes.get(item.blob) ?? 0);
+      sizes.set(item.blob, known + item.sizeBytes);
     }
     for (const [blob, sizeBytes] of sizes) {
       if (this.#wanted.has(blob) || this.#here.has(blob)) continue;
@@ -123,7 +132,47 @@ export class Blobs {
     return this.#wanted.has(item.blob) && !this.#staging.has(item);
   }
 
-  /** After a part came. @throws CofferError OBJECT_MISMATCH, NO_SPACE, IO_ERROR */
+  /** Before a part is taken: what was left out before it, as it lies here. @throws CofferError CORRUPT, NO_SPACE, IO_ERROR */
+  async fillBefore(item: BlobItem): Promise<void> {
+    const from = this.#gaps.gapBefore(item);
+    const file = this.#wanted.get(item.blob)?.file;
+    if (from === undefined || file === undefined) return;
+    await this.#gaps.fill(await this.#gapped(file), from, item.part ?? 0, () => this.#allGapped());
+  }
+
+  /** After a part was taken. @throws CofferError as `fillBefore` and `complete` */
+  async took(item: BlobItem): Promise<void> {
+    if (this.#gaps.isLast(item)) await this.#fillRest(item.blob);
+    await this.complete(item.blob);
+  }
+
+  async #fillRest(blob: Digest): Promise<void> {
+    const file = this.#wanted.get(blob)?.file;
+    if (file === undefined || this.#hashed.has(blob) || !this.#gaps.mayBeAny) return;
+    await this.#gaps.fillRest(await this.#gapped(file), () => this.#allGapped());
+  }
+
+  async #gapped(file: ManifestFile): Promise<Gapped> {
+    return { blob: file.sha256, sizeBytes: file.size, chunks: await this.#chunkList(file) };
+  }
+
+  async #allGapped(): Promise<readonly Gapped[]> {
+    const all: Gapped[] = [];
+    for (const { file } of this.#wanted.values()) if (file !== undefined) all.push(await this.#gapped(file));
+    return all;
+  }
+
+  /** @throws CofferError BUNDLE_INCOMPLETE - chunks of a blob were left out, and do not lie here */
+  refuseGaps(): void {
+    for (const [blob, { file, sizeBytes }] of this.#wanted) {
+      if (file === undefined || this.#hashed.has(blob) || !this.#gaps.has({ blob, sizeBytes, chunks: undefined }))
+        continue;
+      const text = `blob ${short(blob)} (${file.path}): chunks were left out that are not here`;
+      throw new CofferError("BUNDLE_INCOMPLETE", `${text}; have the bundle made without --for, or by a new receipt`);
+    }
+  }
+
+  /** Once all of it may have come. @throws CofferError OBJECT_MISMATCH, NO_SPACE, IO_ERROR */
   async complete(blob: Digest): Promise<void> {
     const wanted = this.#wanted.get(blob);
     if (wanted === undefined || this.#hashed.has(blob)) return;
@@ -138,7 +187,10 @@ export class Blobs {
 
   /** What an earlier import of the same index got whole. */
   async completeAll(): Promise<void> {
-    for (const blob of [...this.#wanted.keys()]) await this.complete(blob);
+    for (const blob of [...this.#wanted.keys()]) {
+      await this.#fillRest(blob);
+      await this.complete(blob);
+    }
   }
 
   async publish(blobs: Iterable<Digest>): Promise<void> {
