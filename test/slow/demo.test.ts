@@ -3,18 +3,17 @@
 import assert from "node:assert/strict";
 import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { makeTreeWithout } from "../support/broken-package.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const TOOLS = ["/usr/bin/ssh-keygen", "/usr/bin/sha256sum"];
 const skipWithoutTools = TOOLS.every((tool) => existsSync(tool)) ? false : `needs ${TOOLS.join(" and ")}`;
 
-const requireFrom = createRequire(join(ROOT, "package.json"));
 const folders: string[] = [];
 after(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
@@ -44,19 +43,7 @@ function demo(root: string, args: readonly string[] = [], more: Readonly<Record<
 /** The tree that the demo needs, with the package `broken` replaced by one that throws when it is imported. */
 function treeWithout(broken: string): string {
   const folder = newFolder();
-  for (const name of ["dist", "scripts"]) cpSync(join(ROOT, name), join(folder, name), { recursive: true });
-  cpSync(join(ROOT, "package.json"), join(folder, "package.json"));
-  const packages = join(folder, "node_modules");
-  mkdirSync(packages);
-  for (const name of readdirSync(join(ROOT, "node_modules"))) {
-    if (name !== broken) symlinkSync(join(ROOT, "node_modules", name), join(packages, name));
-  }
-  mkdirSync(join(packages, broken));
-  writeFileSync(join(packages, broken, "package.json"), JSON.stringify({ name: broken, main: "index.js" }));
-  // It still offers the names that are imported from it: what fails is to be the package, not the linking.
-  const names = Object.keys(requireFrom(broken)).map((name) => `exports[${JSON.stringify(name)}] = undefined;\n`);
-  const text = `${names.join("")}throw new Error("planted: ${broken} is broken");\n`;
-  writeFileSync(join(packages, broken, "index.js"), text);
+  makeTreeWithout(broken, folder);
   return folder;
 }
 
