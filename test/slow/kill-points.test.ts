@@ -61,11 +61,12 @@ async function examine(scene: Scene, left: MemoryFiles, where: string): Promise<
 /** Makes a new store. */
 const isMaking = ({ command }: RegisteredAct): boolean => command === "init" || command === "clone";
 
-/** Temporary files of those who are gone. One that nobody knows stays for a day. */
+/** Temporary files of those who are gone, where the act writes. One that nobody knows stays for a day. */
 function leftovers(disk: MemoryFiles, act: RegisteredAct): readonly string[] {
   // Who makes a new store does not sweep the others, and who only looks or repairs sweeps none.
-  const place = isMaking(act) ? /(^|\/)\.new\.memory-/ : /^(?:store\/local\/tmp\/|media\/\.coffer-volume-)memory-/;
-  return [...disk.snapshot().keys()].filter((path) => place.test(path));
+  const store = isMaking(act) ? /(^|\/)\.new\.memory-/ : /^store\/local\/tmp\/memory-/;
+  const places = act.command === "bundle create" ? [store, /^media\/\.coffer-volume-memory-/] : [store];
+  return [...disk.snapshot().keys()].filter((path) => places.some((place) => place.test(path)));
 }
 
 /** Runs the act with a fault; what it threw, undefined if it succeeded. */
