@@ -93,6 +93,17 @@ const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => 
   chmod: (world, [mode = "", path = ""]) => chmodSync(join(world.folder, path), Number.parseInt(mode, 8)),
   copy: (world, [from = "", to = ""]) =>
     cpSync(join(world.folder, from), join(world.folder, to), { recursive: true, preserveTimestamps: true }),
+  /** Another byte at that place: what a bad stick does. */
+  flip: (world, [path = "", at = "0"]) => {
+    const bytes = readFileSync(join(world.folder, path));
+    bytes[Number(at)] = (bytes[Number(at)] ?? 0) ^ 1;
+    put(world, path, bytes);
+  },
+  /** A folder of so many small files. */
+  many: (world, [path = "", count = "1"]) => {
+    for (let at = 0; at < Number(count); at += 1)
+      put(world, `${path}/note-${at}.txt`, new TextEncoder().encode(`${at}\n`));
+  },
   rm: (world, [path = ""]) => rmSync(join(world.folder, path), { recursive: true }),
   later: (world, [days = "1"]) => {
     world.nowS += Number(days) * 86_400;
