@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests: `node scripts/test.mjs [--fast | --slow] [--also=FILE …] [--golden] [part of a path …]`.
- * `--fast` leaves out test/slow/ and *.slow.test.ts, save those of `--also`, `--slow` runs only these, `--golden` rewrites the expected transcripts.
+ * Runs the tests: `node scripts/test.mjs [--fast | --slow | --covered | --rest] [--golden] [part of a path …]`.
+ * `--fast` leaves out test/slow/ and *.slow.test.ts, `--slow` runs only these; `--covered` runs the fast ones and those of
+ * covered.json, `--rest` all others. `--golden` rewrites the expected transcripts.
  * Fails when a test fails, when none ran, when a file holds no test, and, with CI=true, when a test was skipped for a reason
  * that allowed-skips.json lacks.
  */
@@ -13,28 +14,43 @@ import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode 
 // Generous: the slow tests move gigabytes. It ends what hangs, not what is slow.
 const TIMEOUT_MS = 30 * 60 * 1000;
 
-const ALSO = "--also=";
-
-function parse(args) {
-  const known = ["--fast", "--slow", "--golden"];
-  const also = args.filter((arg) => arg.startsWith(ALSO)).map((arg) => arg.slice(ALSO.length));
-  const unknown = args.find((arg) => arg.startsWith("-") && !known.includes(arg) && !arg.startsWith(ALSO));
-  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(", ")}, ${ALSO}FILE`, 2);
-  if (args.includes("--fast") && args.includes("--slow")) fail("--fast and --slow: expected one of them", 2);
-  const filters = args.filter((arg) => !arg.startsWith("-"));
-  const [fast, slow, golden] = known.map((name) => args.includes(name));
-  return { fast, slow, golden, also, filters };
-}
-
 const isSlow = (name) => name.startsWith("test/slow/") || name.endsWith(".slow.test.ts");
 
-function testFiles({ fast, slow, also, filters }) {
-  const all = filesBelow(join(ROOT, "test")).map((name) => `test/${name}`);
-  const unknown = also.find((name) => !all.includes(name));
-  if (unknown !== undefined) fail(`--also: no such test file: ${unknown}`, 2);
+/** Which tests there are, two pairs that share them out. */
+const CHOICES = {
+  "--fast": (name) => !isSlow(name),
+  "--slow": isSlow,
+  "--covered": (name, covered) => !isSlow(name) || covered.has(name),
+  "--rest": (name, covered) => isSlow(name) && !covered.has(name),
+};
+
+function parse(args) {
+  const choices = Object.keys(CHOICES);
+  const known = [...choices, "--golden"];
+  const unknown = args.find((arg) => arg.startsWith("-") && !known.includes(arg));
+  if (unknown !== undefined) fail(`unknown option ${unknown}; there are ${known.join(", ")}`, 2);
+  const [choice, ...more] = choices.filter((name) => args.includes(name));
+  if (more.length > 0) fail(`${choices.join(", ")}: expected one of them`, 2);
+  const filters = args.filter((arg) => !arg.startsWith("-"));
+  const together = choice === "--fast" || choice === "--covered";
+  return { choice, together, golden: args.includes("--golden"), filters };
+}
+
+/** The slow tests of covered.json. */
+function coveredAmong(all) {
+  const { tests } = JSON.parse(readFileSync(join(ROOT, "scripts", "covered.json"), "utf8"));
+  const wrong = tests.find((name) => !all.includes(name) || !isSlow(name));
+  if (wrong !== undefined) fail(`covered.json: expected slow tests, found ${wrong}`, 2);
+  return new Set(tests);
+}
+
+function testFiles({ choice, filters }) {
+  const all = filesBelow(join(ROOT, "test"))
+    .map((name) => `test/${name}`)
+    .filter((name) => name.endsWith(".test.ts") && !name.includes("/node_modules/"));
+  const covered = choice === "--covered" || choice === "--rest" ? coveredAmong(all) : new Set();
   return all
-    .filter((name) => name.endsWith(".test.ts") && !name.includes("/node_modules/"))
-    .filter((name) => (isSlow(name) ? !fast || also.includes(name) : !slow))
+    .filter((name) => choice === undefined || CHOICES[choice](name, covered))
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 
@@ -60,7 +76,7 @@ function together(files, folder) {
 const FAST_ENVIRONMENT = { COFFER_TEST_RUNS: "30" };
 
 /** Runs the files and returns Node's exit status with one record per test. */
-function run(files, { golden, fast }) {
+function run(files, { golden, together: inOne }) {
   const folder = freshFolder("test");
   try {
     const tally = join(folder, "tally");
@@ -70,9 +86,9 @@ function run(files, { golden, fast }) {
         ...["--import", "tsx", "--test", "--test-concurrency", "2", `--test-timeout=${TIMEOUT_MS}`],
         ...["--test-reporter", "spec", "--test-reporter-destination", "stdout"],
         ...["--test-reporter", reporter, "--test-reporter-destination", tally],
-        ...(fast ? together(files, folder) : files),
+        ...(inOne ? together(files, folder) : files),
       ],
-      { env: { ...(fast ? FAST_ENVIRONMENT : {}), ...cleanEnvironment(), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
+      { env: { ...(inOne ? FAST_ENVIRONMENT : {}), ...cleanEnvironment(), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
     );
     const lines = readFileSync(tally, "utf8").split("\n");
     return { exit, records: lines.filter((line) => line !== "").map((line) => JSON.parse(line)) };

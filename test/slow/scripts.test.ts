@@ -91,8 +91,27 @@ describe("scripts/test.mjs", () => {
     assert.equal(runner(files, ["--fast"]).last, "1 passed, 0 failed, 0 skipped");
     assert.equal(runner(files, ["--slow"]).last, "2 passed, 0 failed, 0 skipped");
     assert.equal(runner(files, ["--fast", "--slow"]).status, 2);
-    assert.equal(runner(files, ["--fast", "--also=test/a/y.slow.test.ts"]).last, "2 passed, 0 failed, 0 skipped");
-    assert.equal(runner(files, ["--fast", "--also=test/none.test.ts"]).status, 2);
+  });
+
+  test("--covered and --rest share the files between them, by covered.json", () => {
+    const tests = { "test/x.test.ts": GOOD, "test/a/y.slow.test.ts": GOOD, "test/slow/z.test.ts": GOOD };
+    const listed = (...names: string[]) => ({ ...tests, "scripts/covered.json": JSON.stringify({ tests: names }) });
+    const counts = (names: string[]) =>
+      ["--covered", "--rest"].map((choice) => runner(listed(...names), [choice]).last?.split(" ")[0]);
+    assert.deepEqual(counts(["test/a/y.slow.test.ts"]), ["2", "1"]);
+    assert.deepEqual(counts(["test/slow/z.test.ts"]), ["2", "1"]);
+    assert.deepEqual(counts([]), ["1", "2"]);
+    for (const wrong of ["test/none.test.ts", "test/x.test.ts"]) {
+      assert.equal(runner(listed(wrong), ["--covered"]).status, 2, wrong);
+      assert.equal(runner(listed(wrong), ["--rest"]).status, 2, wrong);
+    }
+  });
+
+  test("the steps of .ci/run run every test once", () => {
+    const steps = readFileSync(join(ROOT, ".ci/run"), "utf8");
+    assert.match(steps, /^step 'coverage gate' node scripts\/coverage\.mjs$/mu);
+    assert.match(readFileSync(join(ROOT, "scripts/coverage.mjs"), "utf8"), /"scripts\/test\.mjs", "--covered"\]/u);
+    assert.match(steps, /^step 'slow tests' npm test -- --rest$/mu);
   });
 
   test("one failed", () => {
