@@ -34,6 +34,9 @@ export interface ImportOptions {
   readonly mostMoves?: number;
 }
 
+/** Of what is missing: a folder may lack any number of items. */
+const MOST_TOLD = 8;
+
 /** What came is no good, so nothing of it is kept for another try. */
 const REFUSALS: readonly ErrorCode[] = [
   "UNSUPPORTED",
@@ -114,7 +117,9 @@ class Import {
   }
 
   #incomplete(): CofferError {
-    const text = `expected all of the bundle, ${this.#source.missing.join(", ")} missing`;
+    const { missing } = this.#source;
+    const more = missing.length > MOST_TOLD ? ` and ${missing.length - MOST_TOLD} more` : "";
+    const text = `expected all of the bundle, ${missing.slice(0, MOST_TOLD).join(", ")}${more} missing`;
     return new CofferError("BUNDLE_INCOMPLETE", `${text}; the blobs that came are kept for the next import of it`);
   }
 
@@ -172,6 +177,7 @@ class Import {
     const work: Work = {
       ...{ store: this.#store, index: this.#source.index, policies, note: this.#note, most: this.#options.mostMoves },
       ...{ arrivals: this.#arrivals, blobs: this.#blobs, writer: this.#writer },
+      denials: this.#denials?.statements ?? new Set(),
       ...{ notes: new Set(), refusedNames: new Map(), failed: new Map() },
     };
     this.#work = work;

@@ -35,6 +35,8 @@ export interface Work {
   readonly arrivals: Arrivals;
   readonly blobs: Blobs;
   readonly writer: Writer;
+  /** Statements that revoke or delete and were found to be authorised. */
+  readonly denials: ReadonlySet<Digest>;
   readonly notes: Set<string>;
   /** Names that were refused, each with why. */
   readonly refusedNames: Map<
@@ -73,13 +75,13 @@ export class Adoption {
 
   /** Decides what of the small things counts, stores that, and asks for its blobs. */
   async prepare(head: HeadView): Promise<void> {
-    const { arrivals, index, writer } = this.#work;
+    const { arrivals, index, writer, denials } = this.#work;
     const open = new Map(index.value.candidates.map(({ name, statement }) => [statement, name]));
     for (const id of arrivals.idsOf("coffer/statement")) {
       const statement = await arrivals.document("coffer/statement", id);
       if (statement === undefined) continue;
-      if (statement.value.state !== "trusted") this.#nameOf(statement.value.name).ids.push(id);
-      else await this.#takePromotion(statement, open.get(id));
+      if (denials.has(id)) this.#nameOf(statement.value.name).ids.push(id);
+      else if (statement.value.state === "trusted") await this.#takePromotion(statement, open.get(id));
     }
     await this.#takeEvidence();
     await writer.flush();

@@ -51,12 +51,16 @@ interface Gathered {
   /** What denials that are new here are about. */
   readonly manifests: Set<Digest>;
   readonly blobs: Set<Digest>;
+  /** Statements that count. */
+  readonly statements: Set<Digest>;
   count: number;
 }
 
 export interface AppliedDenials extends Applied {
   /** How many came and count. */
   readonly count: number;
+  /** Those of them that are statements; any other statement that denies was refused, wherever it lies. */
+  readonly statements: ReadonlySet<Digest>;
 }
 
 /** @throws CofferError NO_SPACE, IO_ERROR, REF_MOVED; where the disk is full, the reserve makes room */
@@ -85,6 +89,7 @@ async function applyOnce(
     lists: new Unions(),
     manifests: new Set(),
     blobs: new Set(),
+    statements: new Set(),
     count: 0,
   };
   await gatherStatements(store, policies, arrivals, writer, gathered);
@@ -97,7 +102,7 @@ async function applyOnce(
   const applied = await applyChanges(store, changes, note, most);
   await writer.confirm();
   if (applied.entries.length > 0) await forgetRevoked(store, gathered);
-  return { ...applied, count: gathered.count };
+  return { ...applied, count: gathered.count, statements: gathered.statements };
 }
 
 async function gatherStatements(
@@ -123,6 +128,7 @@ async function gatherStatements(
       continue;
     }
     gathered.count += 1;
+    gathered.statements.add(id);
     await writer.addSigned(statement, "coffer-statement", good);
     gathered.signers.add(signersRef(id), asIds(signers));
     const { name } = statement.value;
