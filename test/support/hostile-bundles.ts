@@ -6,11 +6,12 @@
 import { createHash } from "node:crypto";
 import { type CanonicalObject, encodeCanonical, parseCanonical } from "../../src/base/canonical-json.ts";
 import { digestFromBytes, sha256 } from "../../src/base/digest.ts";
-import { parseName } from "../../src/base/names.ts";
+import { parseLabel, parseName } from "../../src/base/names.ts";
 import { publicFromSeed } from "../../src/keys/ed25519.ts";
 import { publicKeyFromRaw } from "../../src/keys/public-key.ts";
 import { nodeSigner } from "../../src/keys/signer.ts";
 import { signSshsig } from "../../src/keys/sshsig.ts";
+import { teamPolicy } from "../../src/repo/policy-draft.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
 import { type Item, itemPath } from "../../src/sync/source.ts";
 import { encodeTarHeader, paddingBytes } from "../../src/sync/tar.ts";
@@ -23,50 +24,59 @@ export interface Hostile {
   readonly rules: readonly string[];
   /** What it breaks cannot be read whatever is switched off. */
   readonly beyond?: true;
-  readonly volume: Buffer;
+  /** Made when it is asked for: all of them together are a gigabyte. */
+  readonly volume: () => Promise<Buffer>;
 }
 
-const MIB = 1024 * 1024;
+export const MIB = 1024 * 1024;
 const seed = new Uint8Array(32).fill(7);
-const publicKey = publicKeyFromRaw(publicFromSeed(seed));
-const signer = nodeSigner({ publicKey, seed, comment: "" });
-const other = (() => {
+export const publicKey = publicKeyFromRaw(publicFromSeed(seed));
+export const signer = nodeSigner({ publicKey, seed, comment: "" });
+export const other = (() => {
   const raw = new Uint8Array(32).fill(9);
   return nodeSigner({ publicKey: publicKeyFromRaw(publicFromSeed(raw)), seed: raw, comment: "" });
 })();
 
-const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
-const POLICY = bytesOf("the policy\n");
-const REVOCATION = bytesOf("revocation\n"); // as long as the policy
-const STATEMENT = bytesOf("the statement, a little longer\n");
-const MANIFEST = bytesOf("manifest\n");
-const BLOB = bytesOf("weights of a model\n");
-const LARGE = Buffer.alloc(8 * MIB + 10, "x");
+export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+/** Of the store that the bundles are given to; what else comes is of no kind that it knows. */
+export const HOSTILE_POLICY = teamPolicy(
+  [{ name: parseLabel("mallory"), keys: [other.publicKey] }],
+  1,
+  false,
+  (length) => new Uint8Array(length).fill(5),
+  Date.parse("2026-11-22T12:00:00Z") / 1000,
+);
+export const POLICY = HOSTILE_POLICY.bytes;
+export const REVOCATION = bytesOf("revocation\n");
+export const STATEMENT = bytesOf("the statement, a little longer\n");
+export const MANIFEST = bytesOf("manifest\n");
+export const BLOB = bytesOf("weights of a model\n");
+export const LARGE = Buffer.alloc(8 * MIB + 10, "x");
 
 /** An item and what stands in the volume for it. */
-interface Member {
+export interface Member {
   readonly item: Item;
   readonly bytes: Uint8Array;
 }
 
-const object = (bytes: Uint8Array): Member => ({
+export const object = (bytes: Uint8Array): Member => ({
   item: { kind: "object", id: sha256(bytes), sizeBytes: bytes.length },
   bytes,
 });
-const signature = (over: Uint8Array, keySymbol = publicKey.keyId, bytes = bytesOf("a signature\n")): Member => ({
+export const signature = (over: Uint8Array, keySymbol = publicKey.keyId, bytes = bytesOf("a signature\n")): Member => ({
   item: { kind: "signature", object: sha256(over), keyId: keySymbol, sizeBytes: bytes.length },
   bytes,
 });
-const blob = (bytes: Uint8Array): Member => ({
+export const blob = (bytes: Uint8Array): Member => ({
   item: { kind: "blob", blob: sha256(bytes), sizeBytes: bytes.length },
   bytes,
 });
-const part = (bytes: Uint8Array, number: number, from: number, to: number): Member => ({
+export const part = (bytes: Uint8Array, number: number, from: number, to: number): Member => ({
   item: { kind: "blob", blob: sha256(bytes), part: number, sizeBytes: to - from },
   bytes: bytes.subarray(from, to),
 });
 
-const MEMBERS: readonly Member[] = [
+export const MEMBERS: readonly Member[] = [
   object(POLICY),
   object(REVOCATION),
   signature(REVOCATION),
@@ -81,7 +91,7 @@ const INDEX: BundleIndex = {
   store: digestFor("hostile store"),
   storeKey: publicKey,
   log: { number: 3, head: digestFor("3"), earlier: [{ number: 2, head: digestFor("2") }] },
-  root: digestFor("root"),
+  root: HOSTILE_POLICY.value.root,
   policies: [sha256(POLICY)],
   names: [
     { name: parseName("acme/tiny").text, heads: [sha256(STATEMENT)], manifest: sha256(MANIFEST), state: "trusted" },
@@ -95,10 +105,10 @@ const INDEX: BundleIndex = {
   volumes: [MEMBERS.length],
   blobs: "all",
 };
-const GOOD = parseCanonical(makeBundleIndex(INDEX).bytes) as CanonicalObject;
+export const GOOD = parseCanonical(makeBundleIndex(INDEX).bytes) as CanonicalObject;
 
 /** What is done to a volume while it is put together; whatever is left out is as it must be. */
-interface Plan {
+export interface Plan {
   readonly members?: readonly Member[];
   /** Members of the index to replace; `items` and `volumes` follow `members`. */
   readonly index?: CanonicalObject;
@@ -164,21 +174,21 @@ function member(plan: Plan, at: number, path: string, bytes: Uint8Array): Buffer
   return Buffer.concat([before, header, bytes, padding]);
 }
 
-const at = (place: number, text: string) => (header: Buffer) => void header.write(text, place, "latin1");
+export const at = (place: number, text: string) => (header: Buffer) => void header.write(text, place, "latin1");
 /** Another path in place of the one that is there. */
-const named =
+export const named =
   (path: string) =>
   (header: Buffer): void => {
     header.fill(0, 0, 100);
     header.write(path, 0, "latin1");
   };
-const cut =
+export const cut =
   (prefix: string, name: string) =>
   (header: Buffer): void => {
     named(name)(header);
     header.write(prefix, 345, "latin1");
   };
-const swapped = (one: number, two: number): Member[] =>
+export const swapped = (one: number, two: number): Member[] =>
   MEMBERS.map((entry, index) => MEMBERS[index === one ? two : index === two ? one : index] ?? entry);
 /** The bytes of another member in one's place. */
 const exchanged = (one: number, two: number): Member[] =>
@@ -188,7 +198,7 @@ const exchanged = (one: number, two: number): Member[] =>
   }));
 
 /** A whole archive member, for what stands where nothing should. */
-function stray(path: string, bytes: Uint8Array, change: (header: Buffer) => void = () => undefined): Buffer {
+export function stray(path: string, bytes: Uint8Array, change: (header: Buffer) => void = () => undefined): Buffer {
   const header = Buffer.from(encodeTarHeader({ path, sizeBytes: bytes.length }));
   change(header);
   sum(header);
@@ -196,10 +206,10 @@ function stray(path: string, bytes: Uint8Array, change: (header: Buffer) => void
 }
 
 /** The first item's place among the members. */
-const ITEM = 2;
-const NAME = { name: "acme/tiny@main", heads: [sha256(STATEMENT)], manifest: sha256(MANIFEST) };
+export const ITEM = 2;
+export const NAME = { name: "acme/tiny@main", heads: [sha256(STATEMENT)], manifest: sha256(MANIFEST) };
 
-type Case = readonly [name: string, rules: readonly string[], plan: Plan, beyond?: true];
+export type Case = readonly [name: string, rules: readonly string[], plan: Plan, beyond?: true];
 
 const CASES: readonly Case[] = [
   ["a checksum of another header", ["tar-checksum"], { rawHeader: [ITEM, at(148, "007777")] }],
@@ -325,11 +335,11 @@ const FORMS: readonly Case[] = [
   ["volumes without end", [], { index: { volumes: Array.from({ length: 10_000 }, () => 1) } }],
 ];
 
-const built = async ([name, rules, plan, beyond]: Case): Promise<Hostile> => ({
-  ...{ name, rules, volume: await volume(plan) },
+export const built = ([name, rules, plan, beyond]: Case): Hostile => ({
+  ...{ name, rules, volume: () => volume(plan) },
   ...(beyond === undefined ? {} : { beyond }),
 });
 
 export const goodVolume = (): Promise<Buffer> => volume({});
-export const hostileBundles = (): Promise<readonly Hostile[]> => Promise.all(CASES.map(built));
-export const malformedBundles = (): Promise<readonly Hostile[]> => Promise.all(FORMS.map(built));
+export const hostileBundles: readonly Hostile[] = CASES.map(built);
+export const malformedBundles: readonly Hostile[] = FORMS.map(built);

@@ -185,13 +185,16 @@ export class MemoryFiles implements Files {
     return hash.digest("hex");
   }
 
-  /** All files and what they hold now, sorted by path; not counted. */
-  snapshot(): ReadonlyMap<string, Uint8Array> {
+  /**
+   * All files and what they hold now, sorted by path; not counted.
+   * @param how - "as they are": not copied, so the same array says the same bytes as long as nobody writes on
+   */
+  snapshot(how: "copied" | "as they are" = "copied"): ReadonlyMap<string, Uint8Array> {
     const found = new Map<string, Uint8Array>();
     const walk = (folder: FolderNode, prefix: string): void => {
       for (const name of sortByBytes([...folder.entries.keys()])) {
         const node = folder.entries.get(name);
-        if (node?.kind === "file") found.set(prefix + name, node.bytes.slice());
+        if (node?.kind === "file") found.set(prefix + name, how === "copied" ? node.bytes.slice() : node.bytes);
         else if (node !== undefined) walk(node, `${prefix}${name}/`);
       }
     };

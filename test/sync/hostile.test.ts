@@ -2,6 +2,7 @@
 /**
  * Hostile volumes: each breaks one rule, is refused by that rule and by its name, whatever it comes through; and with the
  * rule switched off it is read to its end, so that rule alone stands between. What lies on a stick is nobody's word.
+ * More of them, given to a store: test/repo/hostile-import.slow.test.ts.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -15,6 +16,7 @@ import { readItems, readNothingAfter, readOpening } from "../../src/sync/volume-
 import { openPipe, openVolumes } from "../../src/sync/volumes.ts";
 import { everything, placeOf } from "../support/bundles.ts";
 import { goodVolume, hostileBundles, malformedBundles } from "../support/hostile-bundles.ts";
+import { ruleIn, without } from "../support/rules-off.ts";
 
 async function* piped(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
@@ -51,43 +53,21 @@ async function refusal(act: () => Promise<unknown>): Promise<{ readonly code: st
   }
 }
 
-const ruleIn = (text: string): string | undefined => /\(rule ([a-z-]+)\)$/.exec(text)?.[1];
-
-/** Runs `act` while rules are not asked. */
-async function without<T>(names: readonly string[], act: () => Promise<T>): Promise<T> {
-  const taken = RULES.flatMap((table) =>
-    names.flatMap((name) => {
-      const rule = table[name];
-      return rule === undefined ? [] : [{ table, name, rule, all: { ...table } }];
-    }),
-  );
-  assert.equal(taken.length, names.length, `no such rule: ${names.join(", ")}`);
-  for (const { table, name } of taken) delete table[name];
-  try {
-    return await act();
-  } finally {
-    // In their order again: which rule is asked first must not depend on which test ran before.
-    for (const { table, all } of taken.toReversed()) {
-      for (const name of Object.keys(table)) delete table[name];
-      Object.assign(table, all);
-    }
-  }
-}
-
 const folder = mkdtempSync(join(tmpdir(), "coffer-hostile-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const good = await goodVolume();
-const hostile = await hostileBundles();
-const malformed = await malformedBundles();
+const hostile = hostileBundles;
+const malformed = malformedBundles;
 
 describe("hostile volumes", () => {
   test("the one that they are made from is good", async () => {
     assert.equal(await readAll(good), 8);
   });
 
-  for (const { name, rules, volume, beyond } of hostile) {
+  for (const { name, rules, volume: make, beyond } of hostile) {
     const [rule] = rules;
     test(`${name}: refused by ${rule}`, async () => {
+      const volume = await make();
       assert.equal(ruleIn((await refusal(() => readAll(volume))).text), rule);
       // The hash of a volume is asked where all of it is read: by `bundle verify`.
       if (rule === "volume-hash") return;
@@ -99,6 +79,7 @@ describe("hostile volumes", () => {
     });
     if (beyond) continue;
     test(`${name}: read to its end without ${rules.join(", ")}`, async () => {
+      const volume = await make();
       const { code, text } = await without(rules, () => refusal(() => readAll(volume)));
       assert.equal(code, "read", text);
     });
@@ -109,8 +90,9 @@ describe("hostile volumes", () => {
     assert.deepEqual([...broken].sort(), RULES.flatMap((table) => Object.keys(table)).sort());
   });
 
-  for (const { name, volume } of malformed) {
+  for (const { name, volume: make } of malformed) {
     test(`${name}: refused by its schema`, async () => {
+      const volume = await make();
       const { code, text } = await refusal(() => readAll(volume));
       assert.match(code, /^(?:BUNDLE_INVALID|UNSUPPORTED|LIMIT_EXCEEDED)$/, text);
       assert.equal(ruleIn(text), undefined);
