@@ -41,13 +41,15 @@ const MOST_TOLD = 8;
 const REFUSALS: readonly ErrorCode[] = [
   "UNSUPPORTED",
   "LOG_FORKED",
+  "SIGNATURE_INVALID",
   "BUNDLE_INVALID",
   "OBJECT_MISMATCH",
   "FOREIGN_ROOT",
 ];
 
 /**
- * @throws CofferError UNSUPPORTED - a policy chain that this version cannot judge; LOG_FORKED; BUNDLE_INCOMPLETE - volumes
+ * @throws CofferError UNSUPPORTED - a policy chain that this version cannot judge; LOG_FORKED;
+ *   SIGNATURE_INVALID - the index is signed by another key than that store's before; BUNDLE_INCOMPLETE - volumes
  *   are missing, what came is kept for the next try, or chunks were left out that are not here; OBJECT_MISMATCH, BUNDLE_INVALID, VOLUME_DAMAGED; NO_SPACE, IO_ERROR.
  *   Revocations and refusals of the same root that came before the failure stand.
  */

@@ -392,6 +392,27 @@ test("a store that has shown two histories: its denials are taken, nothing that 
   await isSound(b);
 });
 
+test("who signs an index with another key is not that store, and forks nothing", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  await a.trust(NAME, model(1));
+  await pull(b.store, a.location.root);
+  await a.trust("acme/other@v1", model(2));
+  const { source, files } = await snapshot(team, a);
+  const head = parseDigest("ab".repeat(32));
+  const claimed = reindexed(source, files, (index) => ({
+    ...index,
+    storeKey: b.store.storeKey,
+    log: { ...index.log, earlier: index.log.earlier.map(({ number }) => ({ number, head })) },
+  }));
+  await assert.rejects(importFrom(b.store, claimed), (error) => isCofferError(error, "SIGNATURE_INVALID"));
+  assert.equal(await (await b.store.head()).readRef(remoteRef(a.store.id, "fork")), undefined);
+  assert.equal(await (await b.store.head()).readRef(nameRef("trusted", parseName("acme/other@v1"))), undefined);
+  await importFrom(b.store, source);
+  assert.equal((await resolve(b.store, parseName("acme/other@v1"))).verdict.trusted, true);
+  await isSound(b);
+});
+
 test("a manifest that lies about a format or a chunk list is adopted as signed, and fails our inspection", async (t) => {
   const team = makeTeam(t);
   const [a, b] = [await team.store("a"), await team.store("b")];

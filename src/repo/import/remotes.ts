@@ -83,6 +83,11 @@ export async function findFork(
   const { value } = source.index;
   const ref = remoteRef(value.store, "fork");
   const before = await readIndex(store, head, value.store);
+  if (before !== undefined && before.value.storeKey.keyId !== value.storeKey.keyId) {
+    // A store has one key for its whole life; whoever signs with another is not that store, and forks nothing.
+    const text = `index: expected the key of store ${short(value.store)} that signed before, found another one`;
+    throw new CofferError("SIGNATURE_INVALID", text);
+  }
   const at = before === undefined ? undefined : forkedAt(before.value.log, value.log);
   if (before !== undefined && at !== undefined) {
     const text = `store ${short(value.store)} has shown two entries ${at}: nothing that it trusts is adopted`;
