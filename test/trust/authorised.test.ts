@@ -84,3 +84,14 @@ test("authorised: a name without a rule that revokes", () => {
   const more = { ref: asRefPath("refs/revoked/other/tiny/v1") };
   assert.equal(why(more, ["c1"], []), "revokers-short");
 });
+
+test("a chain in which any version has another root authorises nothing", () => {
+  const stray = { ...policy, value: { ...policy.value, root: digestFor("other") } };
+  const made = { ...statement(), signers: keyIds(["a1", "b1"]) };
+  for (const chain of [
+    [policy, stray],
+    [stray, policy],
+  ])
+    assert.equal(whyUnauthorised(chain, made, keyIds(["b1"])), "other-root");
+  assert.equal(whyUnauthorised([policy, policy], made, keyIds(["b1"])), undefined);
+});
