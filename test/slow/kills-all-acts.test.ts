@@ -13,6 +13,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
 import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
+import { IMPORT_PREFIX } from "../../src/objects/layout.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { needCandidate } from "../../src/repo/candidates.ts";
 import { fsck } from "../../src/repo/fsck.ts";
@@ -292,7 +293,9 @@ test(`${KILLS} further kills over all acts`, { timeout: 3_600_000 }, async (t) =
         // Who is told that it is done writes nothing: the next one who does sweeps.
         if (LOOKING.includes(act) || (next.status !== 0 && act !== "init")) await scene.must(["gc", "--store", root]);
         assert.equal(await scene.look(root, `acme/m${number}`), known.after, what);
-        assert.deepEqual(scene.leftovers(root), [], `${what}: left after the next writer`);
+        // What an import staged stays for a week, for another try of the same bundle (docs/format.md, Importing).
+        const left = scene.leftovers(root).filter((name) => !name.startsWith(IMPORT_PREFIX));
+        assert.deepEqual(left, [], `${what}: left after the next writer`);
       } else await scene.must(args);
       for (const other of follows) await scene.must(other);
     }
