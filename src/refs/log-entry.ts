@@ -11,7 +11,7 @@ import { type Digest, sha256 } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { formatTime, type Time } from "../base/time.ts";
-import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
+import type { PublicKey } from "../keys/public-key.ts";
 import type { Signer } from "../keys/signer.ts";
 import { checkSshsig, signSshsig } from "../keys/sshsig.ts";
 import {
@@ -19,7 +19,7 @@ import {
   documentOf,
   integer,
   optional,
-  parsed,
+  publicKey,
   record,
   refPath,
   refuseAt,
@@ -92,12 +92,6 @@ const move: Schema<Move> = (value, at) => {
 };
 const moveShape = record({ ref: required(refPath), from: optional(digest), to: optional(digest) });
 
-const storeKey: Schema<PublicKey> = parsed((input) => {
-  const key = parsePublicKey(input);
-  if (key.text !== input) throw new CofferError("KEY_INVALID", "store key: expected type and base64 only, found more");
-  return key;
-}, "a public key");
-
 const common = {
   time: required(time),
   refs: required(digest),
@@ -108,7 +102,7 @@ const first: Schema<FirstFacts> = documentOf("coffer/log", {
   ...common,
   number: required(integer(1, 1)),
   nonce: required(digest),
-  storeKey: required(storeKey),
+  storeKey: required(publicKey),
 });
 const later: Schema<LaterFacts> = documentOf("coffer/log", {
   ...common,

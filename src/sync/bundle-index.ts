@@ -9,7 +9,7 @@ import type { Digest } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { type NameText, parseName } from "../base/names.ts";
-import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
+import type { PublicKey } from "../keys/public-key.ts";
 import {
   arrayOf,
   digest,
@@ -19,6 +19,7 @@ import {
   oneOf,
   optional,
   parsed,
+  publicKey,
   readDocument,
   record,
   refuseAt,
@@ -85,10 +86,6 @@ const MOST_EARLIER = 41;
 const nameText: Schema<NameText> = (value, at) => {
   const { text } = parsed(parseName, "a name")(value, at);
   return text === value ? text : refuseAt(at, "a whole name in lower case");
-};
-const publicKey: Schema<PublicKey> = (value, at) => {
-  const key = parsed(parsePublicKey, "a public key")(value, at);
-  return key.text === value ? key : refuseAt(at, "a public key without a comment");
 };
 const logNumber = integer(1, 999_999_999_999);
 

@@ -8,7 +8,7 @@ import type { Digest } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Time } from "../base/time.ts";
-import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
+import type { PublicKey } from "../keys/public-key.ts";
 import type { Signer } from "../keys/signer.ts";
 import { checkSshsig, signSshsig } from "../keys/sshsig.ts";
 import {
@@ -17,10 +17,9 @@ import {
   integer,
   makeDocument,
   optional,
-  parsed,
+  publicKey,
   readDocument,
   record,
-  refuseAt,
   required,
   type Schema,
   type Stored,
@@ -41,11 +40,6 @@ export interface Receipt {
   /** The bytes that follow the signature. */
   readonly inventory: { readonly sha256: Digest; readonly sizeBytes: number };
 }
-
-const publicKey: Schema<PublicKey> = (value, at) => {
-  const key = parsed(parsePublicKey, "a public key")(value, at);
-  return key.text === value ? key : refuseAt(at, "a public key without a comment");
-};
 
 const schema: Schema<Receipt> = documentOf("coffer/receipt", {
   store: required(digest),

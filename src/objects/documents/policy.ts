@@ -4,11 +4,10 @@
  * Layer: objects. Format: docs/format.md, "Policy". What a policy decides: trust/.
  */
 import type { Digest } from "../../base/digest.ts";
-import { CofferError } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type Label, type NamePattern, parsePattern } from "../../base/names.ts";
 import type { Time } from "../../base/time.ts";
-import { type KeyId, type PublicKey, parsePublicKey } from "../../keys/public-key.ts";
+import type { KeyId, PublicKey } from "../../keys/public-key.ts";
 import {
   arrayOf,
   asObject,
@@ -22,6 +21,7 @@ import {
   oneOf,
   optional,
   parsed,
+  publicKey,
   readDocument,
   record,
   refuseAt,
@@ -66,12 +66,6 @@ export interface Policy {
   readonly rootRole: Role;
   readonly rules: readonly Rule[];
 }
-
-const publicKey: Schema<PublicKey> = parsed((line) => {
-  const key = parsePublicKey(line);
-  if (key.text !== line) throw new CofferError("KEY_INVALID", "expected a key type and its base64, without a comment");
-  return key;
-}, "an OpenSSH public key");
 
 const status: Schema<"active"> = (value, at) =>
   value === "retired" || value === "compromised" || typeof value === "object"

@@ -16,6 +16,7 @@ import { LIMITS } from "../../base/limits.ts";
 import { type Label, type ManifestPath, parseLabel, parseManifestPath } from "../../base/names.ts";
 import { asRefPath, type RefPath } from "../../base/ref-path.ts";
 import { parseTime, type Time } from "../../base/time.ts";
+import { type PublicKey, parsePublicKey } from "../../keys/public-key.ts";
 
 /** `at`: where in the document the value stands, for error texts. */
 export type Schema<T> = (value: CanonicalValue, at: string) => T;
@@ -93,6 +94,13 @@ export const time: Schema<Time> = parsed(parseTime, "a time");
 export const label: Schema<Label> = parsed((input) => parseLabel(input), "a short name");
 export const manifestPath: Schema<ManifestPath> = parsed(parseManifestPath, "a path");
 export const refPath: Schema<RefPath> = parsed(asRefPath, "a ref");
+
+/** An OpenSSH public key in its one spelling. */
+export const publicKey: Schema<PublicKey> = parsed((line) => {
+  const key = parsePublicKey(line);
+  if (key.text !== line) throw new CofferError("KEY_INVALID", "expected a key type and its base64, without a comment");
+  return key;
+}, "an OpenSSH public key");
 
 export function oneOf<const T extends string>(...choices: readonly T[]): Schema<T> {
   return (value, at) =>
