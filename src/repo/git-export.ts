@@ -50,37 +50,62 @@ export async function exportGit(store: Store): Promise<GitExported> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const head = await store.head();
     const plan = await planBranches(store, head, await git.packed());
-    for (const file of plan.files.values()) if (await git.addLfs(store, file)) copied += 1;
+    copied += await copyFiles(store, git, plan);
     await git.addObjects([...plan.objects.values()]);
     objects += plan.objects.size;
-    await git.setBranches(plan.branches);
-    removed += await git.keepLfs(new Set(plan.files.keys()));
+    await git.setBranches(new Map(plan.names.map(({ branch, commit }) => [branch, commit])));
+    removed += await git.keepLfs(new Set(plan.names.flatMap(({ files }) => files.map(({ sha256 }) => sha256))));
+    const trusted = plan.names.filter(({ isTrusted }) => isTrusted).length;
+    const counts = { trusted, revoked: plan.names.length - trusted, objects, copied, removed };
     // A file that a revocation took away may have been copied again by now: only an export of the newest head is done.
-    const { trusted, revoked, damaged } = plan;
-    if ((await store.head()).number === head.number)
-      return { entry: head.number, trusted, revoked, damaged, objects, copied, removed };
+    if ((await store.head()).number === head.number) return { entry: head.number, damaged: plan.damaged, ...counts };
   }
   throw new CofferError("REF_MOVED", `the store moved ${ATTEMPTS} times while it was exported`);
 }
 
+/** A name that has a branch. */
+interface Projected {
+  readonly name: NameText;
+  readonly branch: string;
+  readonly commit: GitId;
+  readonly isTrusted: boolean;
+  /** What git-lfs may fetch of it. */
+  readonly files: readonly ManifestFile[];
+}
+
 interface Plan {
-  readonly branches: Map<string, GitId>;
+  names: readonly Projected[];
   /** Not packed yet. */
   readonly objects: Map<GitId, GitObject>;
-  /** What git-lfs may fetch. */
-  readonly files: Map<Digest, ManifestFile>;
   readonly damaged: { name: NameText; error: CofferError }[];
-  trusted: number;
-  revoked: number;
+}
+
+/** @returns how many were copied; a name of which one is damaged or missing loses its branch */
+async function copyFiles(store: Store, git: GitFiles, plan: Plan): Promise<number> {
+  const whole: Projected[] = [];
+  let copied = 0;
+  for (const projected of plan.names) {
+    try {
+      for (const file of projected.files) if (await git.addLfs(store, file)) copied += 1;
+      whole.push(projected);
+    } catch (error) {
+      passOthers(error, "CORRUPT");
+      plan.damaged.push({ name: projected.name, error });
+    }
+  }
+  plan.names = whole;
+  return copied;
 }
 
 async function planBranches(store: Store, head: HeadView, packed: ReadonlySet<GitId>): Promise<Plan> {
-  const plan: Plan = { branches: new Map(), objects: new Map(), files: new Map(), damaged: [], trusted: 0, revoked: 0 };
+  const names: Projected[] = [];
+  const plan: Plan = { names, objects: new Map(), damaged: [] };
   const policies = await readPolicies(store, head);
   const commits = new Commits(store, packed, plan.objects);
   for await (const name of namesAt(store, head)) {
     try {
-      await planName(store, head, policies, name, commits, plan);
+      const projected = await planName(store, head, policies, name, commits);
+      if (projected !== undefined) names.push(projected);
     } catch (error) {
       passOthers(error, "CORRUPT", "UNSUPPORTED", "OBJECT_MISMATCH");
       plan.damaged.push({ name: name.text, error });
@@ -110,30 +135,23 @@ async function hasChain(head: HeadView, name: Name): Promise<boolean> {
   return false;
 }
 
+/** undefined if the name has no branch now. */
 async function planName(
   store: Store,
   head: HeadView,
   policies: Policies,
   name: Name,
   commits: Commits,
-  plan: Plan,
-): Promise<void> {
-  const verdict = await judge(store, head, name, policies);
-  const isGone = verdict.standing === "revoked" || verdict.standing === "deleted";
-  if (!verdict.trusted && !isGone) return;
-  const [deciding] = await statementsIn(store, head, name, verdict.standing);
+): Promise<Projected | undefined> {
+  const { trusted, standing } = await judge(store, head, name, policies);
+  if (!trusted && standing !== "revoked" && standing !== "deleted") return undefined;
+  const [deciding] = await statementsIn(store, head, name, standing);
   if (deciding === undefined)
     throw new CofferError("CORRUPT", `${name.text}: expected a head that decides, found none`);
-  plan.branches.set(branchOf(name), await commits.of(deciding));
-  if (isGone) {
-    plan.revoked += 1;
-    return;
-  }
-  plan.trusted += 1;
+  const named = { name: name.text, branch: branchOf(name), commit: await commits.of(deciding), isTrusted: trusted };
+  if (!trusted) return { ...named, files: [] };
   const { manifest } = (await readStatement(store, deciding)).value;
-  for (const file of (await readManifest(store, manifest)).value.files) {
-    if (file.size > 0) plan.files.set(file.sha256, file);
-  }
+  return { ...named, files: (await readManifest(store, manifest)).value.files.filter(({ size }) => size > 0) };
 }
 
 /** The heads of the state that decides; of several, the same first one for everybody. */

@@ -10,12 +10,12 @@ import type { Random } from "../base/ports.ts";
 import { type GitId, type GitObject, gitBlob } from "../git/git-object.ts";
 import { idsInIndex, makePack } from "../git/pack.ts";
 import { GIT_CONFIG, lfsPath, METADATA_BRANCH, packedRefs } from "../git/projection.ts";
-import type { ManifestFile } from "../objects/documents/manifest.ts";
+import { type ManifestFile, parseManifest } from "../objects/documents/manifest.ts";
 import type { Files } from "../objects/files.ts";
 import { createTemp, ensureFolders, namesIn, parentFolder, tempPath } from "../objects/layout.ts";
 import { discard, isSameFile, writeTemp } from "../refs/temp-file.ts";
 import { openManifestFile } from "./blobs.ts";
-import { readManifest } from "./dossier.ts";
+import { readNamed } from "./dossier.ts";
 import type { Store } from "./store.ts";
 
 export const GIT_FOLDER = "git";
@@ -156,16 +156,27 @@ export interface Withdrawn {
  * told, and stops no revocation.
  */
 export async function withdrawLfs(store: Store, { manifests, blobs, kept }: Withdrawn): Promise<void> {
-  if ((await store.files.stat(LFS_OBJECTS)) === undefined) return;
   const keep = new Set(kept);
   const gone = new Set(blobs);
-  try {
-    for (const id of new Set(manifests)) {
-      for (const { sha256 } of (await readManifest(store, id)).value.files) if (!keep.has(sha256)) gone.add(sha256);
+  const orTell = async (step: () => Promise<unknown>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      passOthers(error);
+      store.warnings.push(`revoked files stay in ${GIT_FOLDER}/: ${error.message}; run \`coffer git export\``);
     }
-    for (const blob of gone) await store.files.remove(`${GIT_FOLDER}/${lfsPath(blob)}`);
-  } catch (error) {
-    passOthers(error);
-    store.warnings.push(`revoked files stay in ${GIT_FOLDER}/: ${error.message}; run \`coffer git export\``);
+  };
+  let isThere = false;
+  await orTell(async () => {
+    isThere = (await store.files.stat(LFS_OBJECTS)) !== undefined;
+  });
+  if (!isThere) return;
+  // Each by itself: what cannot be read or removed keeps nothing else there.
+  for (const id of new Set(manifests)) {
+    await orTell(async () => {
+      const manifest = await readNamed(store, id, parseManifest);
+      for (const { sha256 } of manifest?.value.files ?? []) if (!keep.has(sha256)) gone.add(sha256);
+    });
   }
+  for (const blob of gone) await orTell(() => store.files.remove(`${GIT_FOLDER}/${lfsPath(blob)}`));
 }

@@ -3,11 +3,25 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { sha256 } from "../../src/base/digest.ts";
+import { parseName } from "../../src/base/names.ts";
 import { exportGit } from "../../src/repo/git-export.ts";
+import { withdrawLfs } from "../../src/repo/git-files.ts";
+import { resolve } from "../../src/repo/resolve.ts";
 import { openStore } from "../../src/repo/store.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
 
@@ -144,7 +158,7 @@ test("a name whose time is over has no branch and no files; expiry takes both aw
   assert.deepEqual(branchesOf(fixture), []);
 });
 
-test("what others did to git/ is undone; a damaged blob is named and not offered; a reader may not export", async (t) => {
+test("what others did to git/ is undone; what is damaged is named and not offered; a reader may not export", async (t) => {
   const fixture = await makeStoreFixture(t);
   const { manifest } = await fixture.trust("acme/tiny@main", { "README.md": utf8("one\n") });
   await exportGit(fixture.store);
@@ -164,6 +178,42 @@ test("what others did to git/ is undone; a damaged blob is named and not offered
     [["acme/tiny@main", "CORRUPT"]],
   );
   assert.equal(done.trusted, 1);
+});
+
+test("a name of which one file is damaged loses its branch and is named; all others keep theirs", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  await fixture.trust("acme/bad@main", { "README.md": utf8("bad\n") });
+  await fixture.trust("acme/good@main", { "README.md": utf8("good\n") });
+  const [first = "", second = "", blob = ""] = lfsParts(utf8("bad\n"));
+  chmodSync(join(fixture.location.root, "blobs", first, blob.slice(2)), 0o644);
+  writeFileSync(join(fixture.location.root, "blobs", first, blob.slice(2)), "BAD\n");
+  const done = await exportGit(fixture.store);
+  assert.deepEqual(
+    [done.trusted, done.damaged.map(({ name, error }) => [name, error.code])],
+    [1, [["acme/bad@main", "CORRUPT"]]],
+  );
+  assert.deepEqual(
+    branchesOf(fixture).map((line) => line.split(" ")[0]),
+    ["refs/heads/acme/good/main"],
+  );
+  assert.equal(existsSync(join(repositoryOf(fixture), "lfs/objects", first, second, blob)), false);
+});
+
+test("whatever lies in git/, a revocation is committed, and what it can remove is gone", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const { manifest } = await fixture.trust("acme/tiny@main", { "model.safetensors": WEIGHTS });
+  await exportGit(fixture.store);
+  const lfs = join(repositoryOf(fixture), "lfs/objects");
+  rmSync(join(fixture.location.root, "objects", manifest.slice(0, 2), manifest.slice(2)));
+  await withdrawLfs(fixture.store, { manifests: [manifest], blobs: [sha256(WEIGHTS)], kept: [] });
+  assert.equal(existsSync(join(lfs, ...lfsParts(WEIGHTS))), false);
+  const other = await makeStoreFixture(t);
+  await other.trust("acme/tiny@main", { "README.md": utf8("one\n") });
+  mkdirSync(join(repositoryOf(other)));
+  writeFileSync(join(repositoryOf(other), "lfs"), "a file in the place of a folder");
+  await other.revoke("acme/tiny@main");
+  await assert.rejects(resolve(other.store, parseName("acme/tiny@main")), { code: "REVOKED" });
+  assert.ok(other.store.warnings.some((warning) => warning.includes("revoked files stay in git/")));
 });
 
 test("a store that is copied with its projection exports as before", async (t) => {
