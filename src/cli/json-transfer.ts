@@ -11,10 +11,11 @@ export function importedJson(report: ImportReport, leftOut: readonly string[]) {
   return { store, log, sameRoot, names, refused, notes, denials, blobs, entries, leftOut };
 }
 
-export function pulledJson({ reports, faults, receipt }: Pulled) {
+export function pulledJson({ reports, faults, failed, receipt }: Pulled) {
   return {
     imports: reports.map((report) => importedJson(report, [])),
     leftOut: faults,
+    failed: failed.map(({ what, error: { code, message } }) => ({ bundle: what, code, message })),
     ...(receipt === undefined ? {} : { receipt }),
   };
 }

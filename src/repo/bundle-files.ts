@@ -6,11 +6,10 @@
 import { CofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
-import { tempName } from "../objects/layout.ts";
-import { writerStates } from "../objects/leftovers.ts";
 import type { Sender } from "../sync/plan.ts";
 import { volumeFileName } from "../sync/volume-note.ts";
 import { type Bundle, volumeBytesOf, writeVolume } from "../sync/volume-writer.ts";
+import { partName, sweepParts } from "./outside-file.ts";
 
 export interface VolumeTarget {
   readonly files: Files;
@@ -74,7 +73,7 @@ async function writeOne(
   place: string,
   { random, onBytes }: WriteOptions,
 ): Promise<void> {
-  const temp = `${PART_BEGIN}${tempName(files.writer, random)}`;
+  const temp = partName(files, random);
   const file = await files.create(temp, 0o644);
   if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
   const all = volumeBytesOf(bundle.index, number);
@@ -95,15 +94,4 @@ async function writeOne(
     throw error;
   }
   await files.fsyncFolder(".");
-}
-
-const PART_BEGIN = ".coffer-volume-";
-
-/** Of processes that ended. Others may be at work in the same folder. */
-async function sweepParts(files: Files): Promise<void> {
-  const stateOf = writerStates(files);
-  for (const name of (await files.list(".")) ?? []) {
-    if (!name.startsWith(PART_BEGIN)) continue;
-    if (stateOf(name.slice(PART_BEGIN.length)) === "gone") await files.remove(name);
-  }
 }

@@ -4,15 +4,17 @@
  * Layer: repo. Format: docs/format.md, "Delivery receipts". Not to be confused with receipts.ts, which speaks of files.
  */
 
-import { type Digest, isDigest, sha256 } from "../base/digest.ts";
+import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { parseRefPath } from "../base/ref-path.ts";
 import { formatTime } from "../base/time.ts";
+import { fingerprint } from "../keys/public-key.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import { namesIn } from "../objects/layout.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { makeReceiptFile, parseReceiptFile, type Receipt } from "../sync/receipt.ts";
 import { readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
+import { readIndex } from "./import/remotes.ts";
 import { decodeInventory, encodeInventory, type Inventory, type MissingBlob } from "./inventory.ts";
 import type { Store } from "./store.ts";
 
@@ -99,6 +101,21 @@ async function blobsHere({ files }: Store): Promise<ReadonlySet<Digest>> {
   return blobs;
 }
 
+/**
+ * A receipt names its store and its key itself, so the key must be the one by which that store was known before, if it was.
+ * @throws CofferError SIGNATURE_INVALID - it is another one
+ */
+export async function needKnownKey(store: Store, { receipt }: Delivery, before?: Delivery): Promise<void> {
+  const { store: of, storeKey } = receipt.value;
+  const index = await readIndex(store, await store.head(), of);
+  const known = [index?.value.storeKey, before?.receipt.value.store === of ? before.receipt.value.storeKey : undefined];
+  for (const key of known) {
+    if (key === undefined || key.keyId === storeKey.keyId) continue;
+    const text = `receipt of store ${short(of)}: expected the key ${fingerprint(key)}, as before`;
+    throw new CofferError("SIGNATURE_INVALID", `${text}, found ${fingerprint(storeKey)}`);
+  }
+}
+
 /** What a receipt says of this store's denials. */
 export interface Delivered {
   /** True if that store has the same policy root, so that denials count there. */
@@ -111,10 +128,11 @@ export interface Delivered {
   readonly missing: readonly MissingBlob[];
 }
 
-/** Compares another store's receipt with what stands here. @throws CofferError USAGE - it is this store's own; CORRUPT */
+/** Compares another store's receipt with what stands here. @throws CofferError USAGE - it is this store's own; SIGNATURE_INVALID - by another key than before; CORRUPT */
 export async function compareReceipt(store: Store, { receipt, inventory }: Delivery): Promise<Delivered> {
   if (receipt.value.store === store.id)
     throw new CofferError("USAGE", "expected another store's receipt, found this store's own");
+  await needKnownKey(store, { receipt, inventory });
   const ours = await takeInventory(store, await store.head());
   const theirs = new Set([...inventory.denials, ...inventory.refusals]);
   const denials = [...ours.denials, ...ours.refusals];

@@ -5,7 +5,7 @@
  */
 import type { Digest } from "../base/digest.ts";
 import { short } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import type { Label, Name } from "../base/names.ts";
 import {
   evidenceRef,
@@ -98,6 +98,26 @@ export async function readHeadIds(reading: Reading, head: HeadView, name: Name):
 
 export async function readStatement(reading: Reading, id: Digest): Promise<Stored<Statement>> {
   return readObject(reading.objects, id, "statement", parseStatement);
+}
+
+/**
+ * What a signed document names though nothing has checked that it is there: whoever signs may name any digest, so another
+ * document that lies here under it is as if it were not here.
+ * @throws CofferError CORRUPT - the bytes are not those of the digest
+ */
+export async function readNamed<T>(
+  { objects }: Pick<Reading, "objects">,
+  id: Digest,
+  parse: (bytes: Uint8Array) => T,
+): Promise<T | undefined> {
+  const bytes = await objects.read(id);
+  if (bytes === undefined) return undefined;
+  try {
+    return parse(bytes);
+  } catch (error) {
+    passOthers(error);
+    return undefined;
+  }
 }
 
 export async function readManifest(reading: Reading, id: Digest): Promise<Stored<Manifest>> {
@@ -208,14 +228,18 @@ export class Dossier {
     return value.state === "trusted" ? this.member(id) : this.denial(id);
   }
 
+  /** One that a statement follows; undefined if it is not here. */
+  private async named(id: Digest): Promise<Stored<Statement> | undefined> {
+    const found = (await this.statements.get(id)) ?? (await readNamed(this.reading, id, parseStatement));
+    if (found !== undefined) this.statements.set(id, Promise.resolve(found));
+    return found;
+  }
+
   /** A statement that something names, with its signers and the statements before it. */
   async member(id: Digest): Promise<Member> {
     const stored = await this.statement(id);
     const previous: (Statement | undefined)[] = [];
-    for (const parent of stored.value.previous) {
-      const isHere = (await this.reading.objects.read(parent)) !== undefined;
-      previous.push(isHere ? (await this.statement(parent)).value : undefined);
-    }
+    for (const parent of stored.value.previous) previous.push((await this.named(parent))?.value);
     const people = (rule: Rule): Label[] => [...(rule.approvers?.principals ?? []), ...rule.revokers.principals];
     const signers = await this.signers(stored, "coffer-statement", stored.value.name, people);
     return { id, value: stored.value, signers, previous };

@@ -5,17 +5,17 @@
  */
 import { join } from "node:path";
 import { short } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { GitHost } from "../git/git-remote.ts";
 import type { Files } from "../objects/files.ts";
 import { VOLUME_FILE } from "../sync/volume-note.ts";
 import { type BundleRequest, makeBundle, receiverOf } from "./bundle.ts";
 import { volumeNumbers, type WrittenVolume, writeVolumes } from "./bundle-files.ts";
-import { type Delivery, readReceipt, writeReceipt } from "./delivery.ts";
+import { type Delivery, needKnownKey, readReceipt, writeReceipt } from "./delivery.ts";
 import { everyName, fetchMetadata, pushMetadata } from "./git-transfer.ts";
 import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
-import { openBundle, openFolderSource } from "./incoming.ts";
+import { type Incoming, messageWith, openBundle, openFolderSource } from "./incoming.ts";
 import { writeOutside } from "./outside-file.ts";
 import type { StoreLocation } from "./ports.ts";
 import { pull } from "./pull.ts";
@@ -30,11 +30,19 @@ export interface ExchangeOptions extends ImportOptions {
   readonly locate: (root: string) => StoreLocation;
 }
 
+/** A bundle that was not imported, and why; what it denies was taken where that came. */
+export interface Failed {
+  readonly what: string;
+  readonly error: CofferError;
+}
+
 export interface Pulled {
   /** One for each bundle that was there. */
   readonly reports: readonly ImportReport[];
   /** Volumes that could not be used, in words. */
   readonly faults: readonly string[];
+  /** Bundles that were not imported. */
+  readonly failed: readonly Failed[];
   /** The receipt that was left on the stick. */
   readonly receipt?: string;
 }
@@ -87,7 +95,7 @@ async function pullGit(store: Store, remote: Peer, options: ExchangeOptions): Pr
   const isOwn = source.index.value.store === store.id;
   const reports = isOwn ? [] : [await importFrom(store, source, options)];
   await note(store, { ...remote, commit, ...(isOwn ? {} : { store: source.index.value.store }) });
-  return { reports, faults: [] };
+  return { reports, faults: [], failed: [] };
 }
 
 function hostOf({ url }: Peer, { auth }: ExchangeOptions): GitHost {
@@ -97,42 +105,74 @@ function hostOf({ url }: Peer, { auth }: ExchangeOptions): GitHost {
 async function pullFolder(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const report = await pull(store, remote.url, options);
   await note(store, { ...remote, store: report.store });
-  return { reports: [report], faults: [] };
+  return { reports: [report], faults: [], failed: [] };
 }
 
-/** Bundles of other stores, the oldest first; then this store's receipt is left beside them. */
+/**
+ * Bundles of other stores, the oldest first; then this store's receipt is left beside them. One that is no good keeps no
+ * other out: the next one may bring a revocation.
+ */
 async function pullStick(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const files = store.ports.openFolder(remote.url);
   await takeReceipts(store, remote, files);
-  const bundles = [];
+  const { bundles, failed } = await openAll(store, remote, files);
+  if (bundles.length + failed.length === 0) {
+    const text = `${shownOf(remote)}: expected volumes of another store's bundle, found none`;
+    throw new CofferError("FILE_NOT_FOUND", text);
+  }
+  const reports: ImportReport[] = [];
   const faults: string[] = [];
-  for (const paths of await bundlesOn(files)) {
+  let last: Found | undefined;
+  for (const bundle of bundles) {
+    faults.push(...bundle.incoming.faults);
     try {
-      const named = paths.map((path) => ({ absolute: join(remote.url, path), shown: path }));
-      const bundle = await openBundle(store.ports, { kind: "paths", paths: named });
-      if (bundle.source.index.value.store !== store.id) bundles.push(bundle);
+      reports.push(await importFrom(store, bundle.incoming.source, options));
+      last = bundle;
     } catch (error) {
-      if (!isCofferError(error, "BUNDLE_INVALID", "VOLUME_DAMAGED", "SIGNATURE_INVALID", "UNSUPPORTED")) throw error;
-      faults.push(`${paths[0]}: ${error.message}`);
+      passOthers(error);
+      if (isOurs(error)) throw error;
+      failed.push({ what: bundle.what, error });
     }
   }
-  bundles.sort((a, b) => a.source.index.value.log.number - b.source.index.value.log.number);
-  const reports: ImportReport[] = [];
-  for (const { source, faults: inside } of bundles) {
-    faults.push(...inside);
-    reports.push(await importFrom(store, source, options));
+  if (last === undefined) return { reports, faults, failed };
+  const { index } = last.incoming.source;
+  await note(store, { ...remote, store: index.value.store });
+  return { reports, faults, failed, receipt: await leaveReceipt(store, remote, index.id) };
+}
+
+/** What no other bundle would fare better with. */
+function isOurs(error: CofferError): boolean {
+  return isCofferError(error, "NO_SPACE", "READ_ONLY", "IO_ERROR", "NO_STORE_KEY", "REF_MOVED", "STATE_UNWRITABLE");
+}
+
+/** A bundle on a stick. */
+interface Found {
+  /** The first of its volumes. */
+  readonly what: string;
+  readonly incoming: Incoming;
+}
+
+async function openAll(
+  store: Store,
+  remote: Peer,
+  files: Files,
+): Promise<{ readonly bundles: readonly Found[]; readonly failed: Failed[] }> {
+  const bundles: Found[] = [];
+  const failed: Failed[] = [];
+  for (const paths of await bundlesOn(files)) {
+    const [what = ""] = paths;
+    try {
+      const named = paths.map((path) => ({ absolute: join(remote.url, path), shown: path }));
+      const incoming = await openBundle(store.ports, { kind: "paths", paths: named });
+      if (incoming.source.index.value.store !== store.id) bundles.push({ what, incoming });
+    } catch (error) {
+      passOthers(error);
+      if (isOurs(error)) throw error;
+      failed.push({ what, error });
+    }
   }
-  const [last] = bundles.slice(-1);
-  if (last === undefined) {
-    if (faults.length > 0) return { reports, faults };
-    throw new CofferError(
-      "FILE_NOT_FOUND",
-      `${shownOf(remote)}: expected volumes of another store's bundle, found none`,
-    );
-  }
-  await note(store, { ...remote, store: last.source.index.value.store });
-  const receipt = await leaveReceipt(store, remote, last.source.index.id);
-  return { reports, faults, receipt };
+  const number = ({ incoming }: Found): number => incoming.source.index.value.log.number;
+  return { bundles: bundles.sort((one, other) => number(one) - number(other)), failed };
 }
 
 /** Volumes by the bundle that their names say. */
@@ -163,15 +203,16 @@ async function takeReceipts(store: Store, remote: Peer, files: Files): Promise<D
   const found: Delivery[] = [];
   for (const name of (await files.list(".")) ?? []) {
     if (!RECEIPT_FILE.test(name)) continue;
-    const bytes = await files.read(name, LIMITS.inventoryBytes + LIMITS.documentBytes);
-    if (bytes === undefined) continue;
     try {
+      const bytes = await files.read(name, LIMITS.inventoryBytes + LIMITS.documentBytes);
+      if (bytes === undefined) continue;
       const delivery = await readReceipt(bytes);
       if (delivery.receipt.value.store === store.id) continue;
+      await needKnownKey(store, delivery);
       found.push(remote.name === undefined ? delivery : await keepReceipt(store, { name: remote.name }, bytes));
     } catch (error) {
-      if (!isCofferError(error)) throw error;
-      store.warnings.push(`${name}: ${error.message}`);
+      passOthers(error);
+      store.warnings.push(messageWith(name, error));
     }
   }
   const [only, ...others] = found;

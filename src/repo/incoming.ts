@@ -2,6 +2,7 @@
 /** Where what other stores send lies on this machine: volumes, folders with volumes, another store's folder. Layer: repo. */
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
+import type { CofferError } from "../base/errors.ts";
 import { blobPath } from "../objects/layout.ts";
 import { folderSource } from "../sync/folder-source.ts";
 import type { Source } from "../sync/source.ts";
@@ -18,11 +19,16 @@ export interface Incoming {
   readonly faults: readonly string[];
 }
 
+/** The message of an error about `what`; those that readers of media raise begin with it already. */
+export function messageWith(what: string, { message }: CofferError): string {
+  return message.startsWith(`${what}: `) ? message : `${what}: ${message}`;
+}
+
 /** A bundle on media or from a pipe. @throws CofferError FILE_NOT_FOUND, BUNDLE_INVALID, SIGNATURE_INVALID */
 export async function openBundle(ports: Ports, media: Media): Promise<Incoming> {
   if (media.kind === "pipe") return { source: await openMedia(ports, media), faults: [] };
   const volumes = await openVolumes(await findPlaces(ports, media.paths));
-  return { source: volumes, faults: volumes.faults.map(({ what, error }) => `${what}: ${error.message}`) };
+  return { source: volumes, faults: volumes.faults.map(({ what, error }) => messageWith(what, error)) };
 }
 
 /**

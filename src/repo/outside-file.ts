@@ -1,12 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A small file outside the store, as on a stick: whole and durable, or not there. Layer: repo. The folder need not know links.
+ * Files outside the store, as on a stick: whole and durable, or not there. What a stopped run left is removed by the next one.
+ * Layer: repo. The folder need not know links.
  */
 import { basename, dirname } from "node:path";
 import { CofferError } from "../base/errors.ts";
-import { tempName } from "../objects/layout.ts";
+import type { Random } from "../base/ports.ts";
+import type { Files } from "../objects/files.ts";
+import { namesIn, tempName } from "../objects/layout.ts";
+import { writerStates } from "../objects/leftovers.ts";
 import { discard, writeTemp } from "../refs/temp-file.ts";
 import type { Ports } from "./ports.ts";
+
+const PART_BEGIN = ".coffer-part-";
+
+/** A name for a file that is being written beside its place. */
+export function partName({ writer }: Files, random: Random): string {
+  return `${PART_BEGIN}${tempName(writer, random)}`;
+}
+
+/** Removes such files of processes that ended. Others may be at work in the same folder. */
+export async function sweepParts(files: Files): Promise<void> {
+  const stateOf = writerStates(files);
+  for (const name of await namesIn(files, ".")) {
+    if (!name.startsWith(PART_BEGIN)) continue;
+    if (stateOf(name.slice(PART_BEGIN.length)) === "gone") await files.remove(name);
+  }
+}
 
 /**
  * @param path - absolute
@@ -23,7 +43,8 @@ export async function writeOutside(
   if (!replace && (await files.stat(name)) !== undefined) {
     throw new CofferError("EXISTS", `${name}: expected a file that is not there yet`);
   }
-  const temp = `.${name}.${tempName(files.writer, random)}`;
+  await sweepParts(files);
+  const temp = partName(files, random);
   await writeTemp(files, temp, bytes, 0o644);
   try {
     await files.rename(temp, name);

@@ -10,10 +10,11 @@ import { type Digest, short } from "../base/digest.ts";
 import { DigestSet } from "../base/digest-set.ts";
 import { CofferError } from "../base/errors.ts";
 import { parseRefPath, type RefPath } from "../base/ref-path.ts";
+import { parseStatement } from "../objects/documents/statement.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { EMPTY_TREE } from "../refs/ref-node.ts";
 import { diffTrees } from "../refs/ref-tree.ts";
-import { readList, readManifest, readStatement } from "./dossier.ts";
+import { readList, readManifest, readNamed, readStatement } from "./dossier.ts";
 import { LINKS, type Link } from "./links.ts";
 import type { Store } from "./store.ts";
 
@@ -176,9 +177,9 @@ async function manifestsOfChain(
   const open = [...heads];
   for (let id = open.pop(); id !== undefined; id = open.pop()) {
     if (!seen.add(id)) continue;
-    if (!whole && (await store.objects.read(id)) === undefined) continue;
-    const { value } = await readStatement(store, id);
-    if (value.state === "deleted") continue;
+    const statement = whole ? await readStatement(store, id) : await readNamed(store, id, parseStatement);
+    if (statement === undefined || statement.value.state === "deleted") continue;
+    const { value } = statement;
     const must = whole && value.state === "trusted"; // of what a denial is about, nothing need have come here
     if (must || (await store.objects.read(value.manifest)) !== undefined) found.add(value.manifest);
     open.push(...value.previous);

@@ -4,7 +4,7 @@
  * Layer: repo. Kept under local/: it is this machine's, never travels, and decides nothing about trust.
  * Format: docs/format.md, "Remotes".
  */
-import type { Digest } from "../base/digest.ts";
+import { type Digest, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { type Label, parseLabel } from "../base/names.ts";
@@ -25,7 +25,7 @@ import {
 import { ensureFolders, parentFolder, tempPath } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { discard, writeTemp } from "../refs/temp-file.ts";
-import { type Delivery, readReceipt } from "./delivery.ts";
+import { type Delivery, needKnownKey, readReceipt } from "./delivery.ts";
 import type { Store } from "./store.ts";
 
 /** How a remote is reached. */
@@ -108,10 +108,13 @@ export async function needRemote(store: Store, name: string): Promise<Remote> {
   throw new CofferError("REMOTE_NOT_FOUND", `no remote is called ${quote(name, 80)}; there are: ${known}`);
 }
 
-/** @param address - see `Remote.url`. @throws CofferError EXISTS, USAGE, NAME_INVALID, LIMIT_EXCEEDED, NO_STORE_KEY */
+/** @param address - see `Remote.url`. @throws CofferError EXISTS, USAGE, UNSUPPORTED, NAME_INVALID, LIMIT_EXCEEDED, NO_STORE_KEY */
 export async function addRemote(store: Store, name: string, address: string): Promise<Remote> {
   const remote = { name: parseLabel(name, "remote"), url: address };
-  kindOf(address);
+  if (kindOf(address) === "http") {
+    const text = "a server cannot be pulled from yet: use its store's folder, a stick, or a git host (git+http…)";
+    throw new CofferError("UNSUPPORTED", `remote: ${text}`);
+  }
   const remotes = await listRemotes(store);
   if (remotes.some((other) => other.name === remote.name)) {
     throw new CofferError("EXISTS", `a remote is called ${remote.name} already: remove it first`);
@@ -145,14 +148,20 @@ async function save(store: Store, remotes: readonly Remote[]): Promise<void> {
 
 const receiptPath = (name: Label): string => `${RECEIPTS}/${name}.receipt`;
 
-/** Keeps a receipt that came from a remote, unless a newer one of the same store is here. */
+/**
+ * Keeps a receipt that came from a remote, unless a newer one is here.
+ * @throws CofferError USAGE - it is of another store than the one before; SIGNATURE_INVALID - it is by another key; as `readReceipt`
+ */
 export async function keepReceipt(store: Store, { name }: Pick<Remote, "name">, file: Uint8Array): Promise<Delivery> {
   const delivery = await readReceipt(file);
   const before = await lastReceipt(store, name);
-  const isOlder =
-    before?.receipt.value.store === delivery.receipt.value.store &&
-    before.receipt.value.log.number > delivery.receipt.value.log.number;
-  if (isOlder) return before;
+  await needKnownKey(store, delivery, before);
+  if (before !== undefined && before.receipt.value.store !== delivery.receipt.value.store) {
+    const text = `${name}: expected a receipt of store ${short(before.receipt.value.store)}, as before`;
+    const found = `found one of ${short(delivery.receipt.value.store)}: give each store a remote of its own`;
+    throw new CofferError("USAGE", `${text}, ${found}`);
+  }
+  if (before !== undefined && before.receipt.value.log.number > delivery.receipt.value.log.number) return before;
   await put(store, receiptPath(name), file);
   return delivery;
 }

@@ -5,7 +5,6 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import type { Digest } from "../../src/base/digest.ts";
-import { isCofferError } from "../../src/base/errors.ts";
 import { parseName, parsePattern } from "../../src/base/names.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { type BundleRequest, makeBundle } from "../../src/repo/bundle.ts";
@@ -14,20 +13,11 @@ import { readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
 import { openStore } from "../../src/repo/store.ts";
 import { openVolumes } from "../../src/sync/volumes.ts";
 import { emptyFolder, everything, placeOf, volumesOf } from "../support/bundles.ts";
+import { codeOf } from "../support/codes.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
 
 const MIB = 1024 * 1024;
 const files = (seed: number, bytes = 300) => ({ "model.safetensors": makeSafetensors(bytes, seed) });
-
-async function codeOf(act: () => Promise<unknown>): Promise<string> {
-  try {
-    await act();
-    return "done";
-  } catch (error) {
-    assert.ok(isCofferError(error), String(error));
-    return error.code;
-  }
-}
 
 async function world(t: TestContext): Promise<StoreFixture> {
   const fixture = await makeStoreFixture(t);

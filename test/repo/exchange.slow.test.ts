@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** pull and push with each kind of remote, between real stores. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseName } from "../../src/base/names.ts";
@@ -41,7 +41,10 @@ test("a stick: bundles there, a receipt back, revocations known as delivered onl
     pulled.reports.map(({ names }) => names.map(({ outcome }) => outcome)),
     [["adopted"]],
   );
-  assert.equal(pulled.faults.length, 1);
+  assert.deepEqual(
+    pulled.failed.map(({ what, error }) => [what, error.code]),
+    [["aaaaaaaaaaaa-0001-of-0001.tar", "VOLUME_DAMAGED"]],
+  );
   assert.equal((await resolve(b.store, ONE)).verdict.trusted, true);
   assert.ok(existsSync(join(stick, pulled.receipt ?? "")));
   assert.equal((await needRemote(b.store, "site-a")).store, a.store.id);
@@ -125,4 +128,37 @@ test("places without a name can be pulled from; nothing is noted of them; unknow
   await assert.rejects(pushRemote(b.store, { url: "http://127.0.0.1:1" }, everything, options(b)), {
     code: "UNSUPPORTED",
   });
+});
+
+test("a stick with an incomplete bundle, a hostile receipt and a revocation: the revocation is taken, the rest is told", async (t) => {
+  const { team, a, b } = await makeTwo(t);
+  const stick = join(team.folder, "stick");
+  mkdirSync(stick);
+  await a.trust("acme/one", { "model.safetensors": makeSafetensors(40_000_000, 1) });
+  await pullRemote(b.store, { url: a.location.root }, options(b));
+  await a.trust("acme/two", { "model.safetensors": makeSafetensors(40_000_000, 2) });
+  const here = await addRemote(b.store, "site-a", stick);
+  const { volumes } = await pushRemote(
+    a.store,
+    { url: stick },
+    { ...everything, volumeBytes: 32 * 1024 ** 2 },
+    options(a),
+  );
+  assert.ok(volumes.length > 1);
+  const [first, second] = volumes.map(({ file }) => join(stick, file));
+  assert.ok(first !== undefined && second !== undefined);
+  rmSync(second);
+  await a.revoke("acme/one", "leaks");
+  await pushRemote(a.store, { url: stick }, { ...everything, names: [ONE], blobs: false }, options(a));
+  mkdirSync(join(stick, "bbbbbbbbbbbb.coffer-receipt"));
+  writeFileSync(join(stick, "cccccccccccc.coffer-receipt"), "no receipt\n");
+  const pulled = await pullRemote(b.store, here, options(b));
+  assert.deepEqual(
+    pulled.failed.map(({ error }) => error.code),
+    ["BUNDLE_INCOMPLETE"],
+  );
+  assert.equal(pulled.reports.length, 1);
+  await assert.rejects(resolve(b.store, ONE), { code: "REVOKED" });
+  assert.equal(b.store.warnings.filter((warning) => warning.includes(".coffer-receipt")).length, 2);
+  assert.ok(existsSync(join(stick, pulled.receipt ?? "")));
 });

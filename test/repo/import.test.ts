@@ -8,10 +8,12 @@ import { parseDigest, sha256 } from "../../src/base/digest.ts";
 import { ERRORS, EXIT, isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
 import { evidenceRef, nameRef, remoteRef } from "../../src/base/ref-path.ts";
+import { parseTime } from "../../src/base/time.ts";
 import { signSshsig } from "../../src/keys/sshsig.ts";
 import { parseEvidence } from "../../src/objects/documents/evidence.ts";
 import { makeManifest, parseManifest } from "../../src/objects/documents/manifest.ts";
 import { makeStatement } from "../../src/objects/documents/statement.ts";
+import { makeBundle } from "../../src/repo/bundle.ts";
 import { readList } from "../../src/repo/dossier.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc } from "../../src/repo/gc.ts";
@@ -21,6 +23,9 @@ import { pull } from "../../src/repo/pull.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
 import { type Item, itemPath, type Source } from "../../src/sync/source.ts";
+import { writeVolume } from "../../src/sync/volume-writer.ts";
+import { openPipe } from "../../src/sync/volumes.ts";
+import { copied } from "../support/bundles.ts";
 import { memorySource } from "../support/memory-source.ts";
 import { inMemory, type Member, makeTeam, model, sharedRefs } from "../support/team-stores.ts";
 
@@ -391,6 +396,60 @@ test("a store that has shown two histories: its denials are taken, nothing that 
   await assert.rejects(importFrom(b.store, source), (error) => isCofferError(error, "LOG_FORKED"));
   await isSound(b);
 });
+
+test("a denial of a name that did not come is kept and told in one line; the name that was asked for is a plain yes", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  await a.trust(NAME, model(1));
+  await a.trust("acme/gone@v1", model(2));
+  await a.revoke("acme/gone@v1", "leaks");
+  const bundle = await makeBundle(a.store, { names: [parseName(NAME)], patterns: [], candidates: false, blobs: true });
+  const report = await importFrom(b.store, await openPipe(copied(writeVolume(a.store, bundle, 1)), "a bundle"));
+  assert.deepEqual(outcomes(report), { [NAME]: "adopted" });
+  assert.equal(report.denials, 1);
+  assert.ok(
+    report.notes.some((note) => note.endsWith("of names that are not here: acme/gone@v1")),
+    report.notes.join(),
+  );
+  await pull(b.store, a.location.root);
+  await assert.rejects(resolve(b.store, parseName("acme/gone@v1")), (error) => isCofferError(error, "REVOKED"));
+  await isSound(b);
+});
+
+for (const [what, target] of [
+  ["a manifest", "manifest"],
+  ["a policy", "policy"],
+] as const) {
+  test(`a revocation that follows ${what} instead of a statement damages no name: it waits, and its bytes are denied`, async (t) => {
+    const team = makeTeam(t);
+    const [a, b] = [await team.store("a"), await team.store("b")];
+    const manifest = await a.trust(NAME, model(1));
+    await a.trust("acme/other@v1", model(2));
+    await pull(b.store, a.location.root);
+    const { source, files } = await snapshot(team, a);
+    const strange = makeStatement({
+      ...{ root: team.policy.value.root, ref: nameRef("revoked", parseName("acme/strange@v1")), manifest },
+      ...{ policy: team.policy.id, sequence: 2, previous: [target === "manifest" ? manifest : team.policy.id] },
+      ...{ issuedAt: parseTime("2026-11-22T10:00:00Z"), evidence: [] },
+      revokes: { manifests: [manifest], blobs: [], statements: [] },
+    });
+    const armored = await signSshsig(team.people.carol, "coffer-statement", strange.bytes);
+    const items: Item[] = [
+      { kind: "object", id: strange.id, sizeBytes: strange.bytes.length },
+      { kind: "signature", object: strange.id, keyId: team.people.carol.publicKey.keyId, sizeBytes: armored.length },
+    ];
+    files.set(itemPath(items[0] as Item), strange.bytes);
+    files.set(itemPath(items[1] as Item), Buffer.from(armored));
+    const more = reindexed(source, files, (index) => {
+      const all = [...index.items.slice(0, 1), ...items, ...index.items.slice(1)];
+      return { ...index, items: all, volumes: [all.length], revocations: [strange.id] };
+    });
+    await importFrom(b.store, more);
+    await assert.rejects(resolve(b.store, parseName(NAME)), (error) => isCofferError(error, "REVOKED"));
+    assert.equal((await resolve(b.store, parseName("acme/other@v1"))).verdict.trusted, true);
+    await isSound(b);
+  });
+}
 
 test("who signs an index with another key is not that store, and forks nothing", async (t) => {
   const team = makeTeam(t);

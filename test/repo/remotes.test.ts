@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
+import { compareReceipt, readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
+import { pull } from "../../src/repo/pull.ts";
 import {
   addRemote,
   keepReceipt,
@@ -16,6 +17,7 @@ import {
   removeRemote,
 } from "../../src/repo/remotes.ts";
 import { openStore } from "../../src/repo/store.ts";
+import { makeReceiptFile, parseReceiptFile } from "../../src/sync/receipt.ts";
 import { makeStoreFixture } from "../support/store-fixture.ts";
 
 test("what an address is, and what is none", () => {
@@ -50,6 +52,7 @@ test("remotes are added, listed by name, changed and removed; a name is taken on
   await assert.rejects(addRemote(store, "hub", "/elsewhere"), { code: "EXISTS" });
   await assert.rejects(addRemote(store, "no name", "/elsewhere"), { code: "NAME_INVALID" });
   await assert.rejects(addRemote(store, "x", "elsewhere"), { code: "USAGE" });
+  await assert.rejects(addRemote(store, "x", "http://127.0.0.1:8470"), { code: "UNSUPPORTED" });
   await assert.rejects(removeRemote(store, "gone"), { code: "REMOTE_NOT_FOUND" });
   await assert.rejects(needRemote(store, "../hub"), { code: "REMOTE_NOT_FOUND" });
   await removeRemote(store, "hub");
@@ -94,4 +97,29 @@ test("of receipts the newest stays; a damaged one is named; they go with their r
   await assert.rejects(lastReceipt(here.store, remote.name), { code: "CORRUPT" });
   await removeRemote(here.store, "there");
   assert.equal(existsSync(file), false);
+});
+
+test("a receipt of another store, or by another key than before, takes no receipt's place", async (t) => {
+  const stores = [await makeStoreFixture(t), await makeStoreFixture(t), await makeStoreFixture(t)] as const;
+  const [here, there, other] = stores;
+  const remote = await addRemote(here.store, "there", "/mnt/stick");
+  const honest = await writeReceipt(there.store);
+  await keepReceipt(here.store, remote, honest);
+  await assert.rejects(keepReceipt(here.store, remote, await writeReceipt(other.store)), { code: "USAGE" });
+  const { receipt, inventory } = parseReceiptFile(honest);
+  const { storeKey: _, ...body } = receipt.value;
+  const claimed = await makeReceiptFile(body, inventory, await other.store.needSigner());
+  await assert.rejects(keepReceipt(here.store, remote, claimed), { code: "SIGNATURE_INVALID" });
+  assert.equal((await lastReceipt(here.store, remote.name))?.receipt.value.storeKey.keyId, there.store.storeKey.keyId);
+});
+
+test("a store whose bundle was imported is known by its key: a receipt by another one is no evidence", async (t) => {
+  const [here, there, other] = [await makeStoreFixture(t), await makeStoreFixture(t), await makeStoreFixture(t)];
+  await pull(here.store, there.location.root);
+  const honest = await writeReceipt(there.store);
+  assert.equal((await compareReceipt(here.store, await readReceipt(honest))).sameRoot, false);
+  const { receipt, inventory } = parseReceiptFile(honest);
+  const { storeKey: _, ...body } = receipt.value;
+  const claimed = await makeReceiptFile(body, inventory, await other.store.needSigner());
+  await assert.rejects(compareReceipt(here.store, await readReceipt(claimed)), { code: "SIGNATURE_INVALID" });
 });

@@ -65,7 +65,7 @@ const isMaking = ({ command }: RegisteredAct): boolean => command === "init" || 
 function leftovers(disk: MemoryFiles, act: RegisteredAct): readonly string[] {
   // Who makes a new store does not sweep the others, and who only looks or repairs sweeps none.
   const store = isMaking(act) ? /(^|\/)\.new\.memory-/ : /^store\/local\/tmp\/memory-/;
-  const places = act.command === "bundle create" ? [store, /^media\/\.coffer-volume-memory-/] : [store];
+  const places = act.command === "bundle create" ? [store, /^media\/\.coffer-part-memory-/] : [store];
   return [...disk.snapshot().keys()].filter((path) => places.some((place) => place.test(path)));
 }
 

@@ -13,6 +13,7 @@ import { resolve } from "../../src/repo/resolve.ts";
 import { revoke } from "../../src/repo/revoke.ts";
 import { volumeBytesOf, writeVolume } from "../../src/sync/volume-writer.ts";
 import { openPipe } from "../../src/sync/volumes.ts";
+import { copied } from "../support/bundles.ts";
 import { fastFolder } from "../support/store-fixture.ts";
 
 const MODELS = 1000;
@@ -49,8 +50,3 @@ test(`${REVOKED} revocations of a store of ${MODELS} models travel in under ${MO
   for (const name of gone) await assert.rejects(resolve(other, name), { code: "REVOKED" });
   assert.equal((await resolve(other, fixture.name(1))).verdict.trusted, true);
 });
-
-/** Pieces are valid until the next one only. */
-async function* copied(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const piece of pieces) yield Uint8Array.from(piece);
-}

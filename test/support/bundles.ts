@@ -70,3 +70,8 @@ export function emptyFolder(parent: string, name: string): string {
   mkdirSync(folder);
   return folder;
 }
+
+/** Pieces that are valid until the next one only, as a pipe keeps them. */
+export async function* copied(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) yield Uint8Array.from(piece);
+}

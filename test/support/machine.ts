@@ -98,7 +98,7 @@ export async function litter(disk: MemoryFiles): Promise<void> {
   disk.plant(`${STORE}/local/tmp/memory-0-${HEX}`, new Uint8Array(10));
   disk.plant(`${STORE}/local/tmp/${HEX}`, new Uint8Array(10));
   disk.plant(`.${NEW_STORE}.memory-0-${HEX}/local/tmp/memory-0-${HEX}`, new Uint8Array(10));
-  disk.plant(`${MEDIA}/.coffer-volume-memory-0-${HEX}`, new Uint8Array(10));
+  disk.plant(`${MEDIA}/.coffer-part-memory-0-${HEX}`, new Uint8Array(10));
   for (const piece of ["05", "63"]) await disk.remove(`${STORE}/local/reserve/${piece}`);
   await disk.fsyncFolder(`${STORE}/local/reserve`);
 }

@@ -83,6 +83,37 @@ export interface StoreFixture {
   revoke(name: string, reason?: string, store?: Store): Promise<void>;
 }
 
+/** What the clocks of fixtures say at first. */
+export const BEGIN_S = timeSeconds(parseTime("2026-11-22T10:00:00Z"));
+
+/** Fresh keys for alice, bob and carol, and a policy file with them. */
+export function makePeople(): {
+  readonly signers: Readonly<Record<Person, Signer>>;
+  draft(rules: readonly object[]): Uint8Array;
+} {
+  const keys = Object.fromEntries(
+    PEOPLE.map((who) => [who, generatePrivateKey((length) => randomBytes(length), who)]),
+  ) as Record<Person, ReturnType<typeof generatePrivateKey>>;
+  const signers = Object.fromEntries(PEOPLE.map((who) => [who, nodeSigner(keys[who])])) as Record<Person, Signer>;
+  const people = {
+    principals: Object.fromEntries(
+      PEOPLE.map((who) => [who, { keys: [{ key: keys[who].publicKey.text, status: "active" }] }]),
+    ),
+    rootRole: { principals: PEOPLE, threshold: 2 },
+  };
+  return { signers, draft: (rules) => Buffer.from(JSON.stringify({ ...people, rules })) };
+}
+
+/** The real ports, but for the clock. */
+export function realPorts(clock: () => number): Ports {
+  return {
+    clock,
+    random: (length) => randomBytes(length),
+    sleep: async (ms) => void (await sleep(ms)),
+    openFolder: openRealFiles,
+  };
+}
+
 /**
  * @param rules - in place of the one rule for all names
  * @param changes - ports other than the usual ones
@@ -94,27 +125,12 @@ export async function makeStoreFixture(
 ): Promise<StoreFixture> {
   const folder = mkdtempSync(join(fastFolder(), "coffer-fixture-"));
   ending.after(() => rmSync(folder, { recursive: true, force: true }));
-  const keys = Object.fromEntries(
-    PEOPLE.map((who) => [who, generatePrivateKey((length) => randomBytes(length), who)]),
-  ) as Record<Person, ReturnType<typeof generatePrivateKey>>;
-  const signers = Object.fromEntries(PEOPLE.map((who) => [who, nodeSigner(keys[who])])) as Record<Person, Signer>;
-  let nowS = timeSeconds(parseTime("2026-11-22T10:00:00Z"));
-  const ports: Ports = {
-    clock: () => nowS,
-    random: (length) => randomBytes(length),
-    sleep: async (ms) => void (await sleep(ms)),
-    openFolder: openRealFiles,
-    ...changes,
-  };
+  const { signers, draft } = makePeople();
+  let nowS = BEGIN_S;
+  const ports: Ports = { ...realPorts(() => nowS), ...changes };
   const location: StoreLocation = { root: join(folder, "my.coffer"), stateHome: join(folder, "state"), memory: true };
-  const draft = {
-    principals: Object.fromEntries(
-      PEOPLE.map((who) => [who, { keys: [{ key: keys[who].publicKey.text, status: "active" }] }]),
-    ),
-    rootRole: { principals: PEOPLE, threshold: 2 },
-    rules: rules ?? [ruleFor("*/*@*")],
-  };
-  await init(location, policyFromFile(Buffer.from(JSON.stringify(draft)), ports.random, nowS), ports);
+  const policy = policyFromFile(draft(rules ?? [ruleFor("*/*@*")]), ports.random, nowS);
+  await init(location, policy, ports);
   const store = await openStore(location, ports);
 
   const addFiles = (name: string, files: Contents): Promise<Added> => {

@@ -3,19 +3,14 @@
  * Several stores of one team, or of two: the same people and policy root, each store with its own key, log and clock hand.
  * Layer: test support. For what travels between stores.
  */
-import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Digest, parseDigest } from "../../src/base/digest.ts";
 import { parseManifestPath, parseName } from "../../src/base/names.ts";
 import { parseRefPath } from "../../src/base/ref-path.ts";
-import { parseTime, timeSeconds } from "../../src/base/time.ts";
-import { generatePrivateKey } from "../../src/keys/private-key.ts";
-import { nodeSigner, type Signer } from "../../src/keys/signer.ts";
+import type { Signer } from "../../src/keys/signer.ts";
 import type { Policy } from "../../src/objects/documents/policy.ts";
 import type { Stored } from "../../src/objects/documents/schema.ts";
-import { openRealFiles } from "../../src/objects/real-files.ts";
 import { add } from "../../src/repo/add.ts";
 import { approve, propose } from "../../src/repo/candidates.ts";
 import { deleteName } from "../../src/repo/delete.ts";
@@ -29,9 +24,16 @@ import { openStore, type Store } from "../../src/repo/store.ts";
 import type { Source } from "../../src/sync/source.ts";
 import { itemPath } from "../../src/sync/source.ts";
 import { memorySource } from "./memory-source.ts";
-import { type Contents, fastFolder, makeSafetensors, type Person, ruleFor } from "./store-fixture.ts";
-
-const PEOPLE = ["alice", "bob", "carol"] as const;
+import {
+  BEGIN_S,
+  type Contents,
+  fastFolder,
+  makePeople,
+  makeSafetensors,
+  type Person,
+  realPorts,
+  ruleFor,
+} from "./store-fixture.ts";
 
 export interface Team {
   readonly folder: string;
@@ -65,25 +67,10 @@ interface Ending {
 export function makeTeam(ending: Ending, rules: readonly object[] = [ruleFor("*/*@*")]): Team {
   const folder = mkdtempSync(join(fastFolder(), "coffer-team-"));
   ending.after(() => rmSync(folder, { recursive: true, force: true }));
-  const keys = Object.fromEntries(
-    PEOPLE.map((who) => [who, generatePrivateKey((length) => randomBytes(length), who)]),
-  ) as Record<Person, ReturnType<typeof generatePrivateKey>>;
-  const people = Object.fromEntries(PEOPLE.map((who) => [who, nodeSigner(keys[who])])) as Record<Person, Signer>;
-  let nowS = timeSeconds(parseTime("2026-11-22T10:00:00Z"));
-  const ports: Ports = {
-    clock: () => nowS,
-    random: (length) => randomBytes(length),
-    sleep: async (ms) => void (await sleep(ms)),
-    openFolder: openRealFiles,
-  };
-  const draft = {
-    principals: Object.fromEntries(
-      PEOPLE.map((who) => [who, { keys: [{ key: keys[who].publicKey.text, status: "active" }] }]),
-    ),
-    rootRole: { principals: PEOPLE, threshold: 2 },
-    rules,
-  };
-  const policy = policyFromFile(Buffer.from(JSON.stringify(draft)), ports.random, nowS);
+  const { signers: people, draft } = makePeople();
+  let nowS = BEGIN_S;
+  const ports = realPorts(() => nowS);
+  const policy = policyFromFile(draft(rules), ports.random, nowS);
   return {
     ...{ folder, people, policy, ports },
     get nowS() {

@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
-import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
 import { blobPath } from "../../src/objects/layout.ts";
 import { planReject, reject } from "../../src/repo/reject.ts";
 import { type PlanRequest, planBundle } from "../../src/sync/plan.ts";
 import { type Item, itemPath } from "../../src/sync/source.ts";
+import { codeOf } from "../support/codes.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
 
 const files = (seed: number, dataBytes = 300) => ({
@@ -21,16 +21,6 @@ const MIB = 1024 * 1024;
 async function plan(fixture: StoreFixture, names: readonly string[], more: Partial<PlanRequest> = {}) {
   const request: PlanRequest = { names: names.map(parseName), candidates: false, blobs: "all", ...more };
   return planBundle(fixture.store, await fixture.store.head(), request);
-}
-
-async function codeOf(act: () => Promise<unknown>): Promise<string> {
-  try {
-    await act();
-    return "done";
-  } catch (error) {
-    assert.ok(isCofferError(error), String(error));
-    return error.code;
-  }
 }
 
 const kinds = (items: readonly Item[]): string => items.map(({ kind }) => kind.charAt(0)).join("");

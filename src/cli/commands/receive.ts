@@ -2,11 +2,11 @@
 /** `bundle import`, `pull`, `push`, `clone`: what goes between stores. Layer: cli. */
 import { resolve } from "node:path";
 import { short } from "../../base/digest.ts";
-import { CofferError, EXIT } from "../../base/errors.ts";
+import { CofferError, ERRORS, EXIT } from "../../base/errors.ts";
 import { clone, parseRoot } from "../../repo/clone.ts";
 import { type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } from "../../repo/exchange.ts";
 import { type ImportReport, importFrom } from "../../repo/import.ts";
-import { openAny, openBundle } from "../../repo/incoming.ts";
+import { messageWith, openAny, openBundle } from "../../repo/incoming.ts";
 import type { Store } from "../../repo/store.ts";
 import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
@@ -43,12 +43,16 @@ export async function runPull(context: Context, remote: string): Promise<number>
   const store = await open(context);
   const pulled = await pullRemote(store, await peerOf(context, store, remote), exchangeOptions(context));
   showLate(context, store);
-  const { reports, faults, receipt } = pulled;
+  const { reports, faults, failed, receipt } = pulled;
   for (const fault of faults) ui.warn(`left out: ${fault}`);
   ui.json(pulledJson(pulled));
   let exit: number = EXIT.ok;
   for (const report of reports) exit = Math.max(exit, tell(context, report, storeFlag(context)));
-  if (reports.length === 0) ui.say("nothing of another store is there");
+  for (const { what, error } of failed) {
+    ui.warn(`not imported: ${messageWith(what, error)} [${error.code}]`);
+    exit = Math.max(exit, ERRORS[error.code].exit);
+  }
+  if (reports.length + failed.length === 0) ui.say("nothing of another store is there");
   if (receipt !== undefined) ui.say(`left a receipt for them: ${receipt}`);
   return exit;
 }

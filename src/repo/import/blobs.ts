@@ -12,9 +12,9 @@ import { type Manifest, type ManifestFile, parseManifest } from "../../objects/d
 import type { Stored } from "../../objects/documents/schema.ts";
 import { blobPath } from "../../objects/layout.ts";
 import type { BundleIndex } from "../../sync/bundle-index.ts";
-import { typeOf } from "../../sync/document-type.ts";
 import type { Item } from "../../sync/source.ts";
 import { openManifestFile } from "../blobs.ts";
+import { readNamed } from "../dossier.ts";
 import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
@@ -58,9 +58,7 @@ export class Blobs {
   async manifest(id: Digest): Promise<Stored<Manifest> | undefined> {
     const arrived = await this.#arrivals.document("coffer/manifest", id);
     if (arrived !== undefined) return arrived;
-    const bytes = await this.#store.objects.read(id);
-    // Whoever signs a statement may name anything: another document that lies here is no manifest that came.
-    return bytes === undefined || typeOf(bytes) !== "coffer/manifest" ? undefined : parseManifest(bytes);
+    return readNamed(this.#store, id, parseManifest);
   }
 
   /** Asks for all blobs of a manifest. @param publish - they are needed whatever is found in them */

@@ -8,11 +8,11 @@ import type { Name } from "../../base/names.ts";
 import { nameRef, type RefPath } from "../../base/ref-path.ts";
 import { makeList } from "../../objects/documents/list.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
-import type { Statement } from "../../objects/documents/statement.ts";
+import { parseStatement, type Statement } from "../../objects/documents/statement.ts";
 import type { WriteBatch } from "../../objects/write-batch.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import { setAsideReason } from "../../trust/heads.ts";
-import { type Policies, readHeadIds, readList, readStatement } from "../dossier.ts";
+import { type Policies, readHeadIds, readList, readNamed, readStatement } from "../dossier.ts";
 import type { Store } from "../store.ts";
 
 export interface Move {
@@ -30,7 +30,7 @@ export interface Standing {
   readonly moved: boolean;
 }
 
-/** Reads statements once each; `undefined` where one is not in the store. */
+/** Reads statements once each; `undefined` where none of that id is in the store. */
 export class Statements {
   readonly #store: Store;
   readonly #read = new Map<Digest, Stored<Statement> | undefined>();
@@ -41,8 +41,7 @@ export class Statements {
 
   async get(id: Digest): Promise<Stored<Statement> | undefined> {
     if (this.#read.has(id)) return this.#read.get(id);
-    const isHere = (await this.#store.objects.read(id)) !== undefined;
-    const found = isHere ? await readStatement(this.#store, id) : undefined;
+    const found = await readNamed(this.#store, id, parseStatement);
     this.#read.set(id, found);
     return found;
   }

@@ -14,7 +14,7 @@ import { signersOf } from "../../objects/signatures.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import { whyUnauthorised } from "../../trust/authorised.ts";
 import { keysOf } from "../../trust/roles.ts";
-import type { Policies } from "../dossier.ts";
+import { type Policies, readNamed } from "../dossier.ts";
 import { withdrawLfs } from "../git-files.ts";
 import { forgetCheckouts } from "../materialise.ts";
 import { withReserve } from "../reserve.ts";
@@ -116,11 +116,7 @@ async function gatherStatements(
   for (const id of arrivals.idsOf("coffer/statement")) {
     const statement = await arrivals.document("coffer/statement", id);
     if (statement === undefined || statement.value.state === "trusted") continue;
-    const good = await arrivals.signatures("coffer/statement", statement);
-    const signers = new Set([
-      ...signersIn(good, everybody),
-      ...(await signersOf(store.files, statement, "coffer-statement", everybody)),
-    ]);
+    const { good, signers } = await signaturesOver(store, arrivals, "coffer/statement", statement, everybody);
     const why = whyUnauthorised(policies, { ...statement, signers }, new Set());
     if (why !== undefined) {
       const { name } = statement.value;
@@ -156,9 +152,7 @@ function noteFallen({ value }: Stored<Statement>, { manifests, blobs }: Gathered
 
 /** Before the commit: git-lfs must give nothing that no longer stands. */
 async function withdraw(store: Store, { manifests, blobs }: Gathered): Promise<void> {
-  const here: Digest[] = [];
-  for (const id of manifests) if ((await store.objects.read(id)) !== undefined) here.push(id);
-  await withdrawLfs(store, { manifests: here, blobs, kept: [] });
+  await withdrawLfs(store, { manifests, blobs, kept: [] });
 }
 
 /** Only people of the policy can refuse; whether they are asked at all is for the verdict. */
@@ -173,11 +167,7 @@ async function gatherRefusals(
   for (const id of arrivals.idsOf("coffer/refusal")) {
     const refusal = await arrivals.document("coffer/refusal", id);
     if (refusal === undefined) continue;
-    const good = await arrivals.signatures("coffer/refusal", refusal);
-    const signers = new Set([
-      ...signersIn(good, everybody),
-      ...(await signersOf(store.files, refusal, "coffer-refusal", everybody)),
-    ]);
+    const { good, signers } = await signaturesOver(store, arrivals, "coffer/refusal", refusal, everybody);
     if (signers.size === 0) {
       const text = `refusal ${id.slice(0, 12)} is signed by nobody in the policy`;
       arrivals.refused.push({ what: id.slice(0, 12), code: "SIGNATURE_INVALID", text });
@@ -188,6 +178,20 @@ async function gatherRefusals(
     gathered.signers.add(signersRef(id), asIds(signers));
     gathered.lists.add(refusedRef(refusal.value.statement), [id]);
   }
+}
+
+/** Good signatures that came over a denial, and whose of people in the policy there are with those that lie here. */
+async function signaturesOver(
+  store: Store,
+  arrivals: Arrivals,
+  kind: "coffer/statement" | "coffer/refusal",
+  document: Stored<unknown>,
+  everybody: readonly PublicKey[],
+): Promise<{ readonly good: readonly GoodSignature[]; readonly signers: ReadonlySet<KeyId> }> {
+  const namespace = kind === "coffer/statement" ? "coffer-statement" : "coffer-refusal";
+  const good = await arrivals.signatures(kind, document);
+  const here = await signersOf(store.files, document, namespace, everybody);
+  return { good, signers: new Set([...signersIn(good, everybody), ...here]) };
 }
 
 /** The keys of people in the policy that signed. */
@@ -212,6 +216,6 @@ async function forgetRevoked(store: Store, { manifests, blobs }: Gathered): Prom
 
 async function holdsAny(store: Store, manifest: Digest, blobs: ReadonlySet<Digest>): Promise<boolean> {
   if (blobs.size === 0) return false;
-  const bytes = await store.objects.read(manifest);
-  return bytes !== undefined && parseManifest(bytes).value.files.some(({ sha256 }) => blobs.has(sha256));
+  const found = await readNamed(store, manifest, parseManifest);
+  return found?.value.files.some(({ sha256 }) => blobs.has(sha256)) === true;
 }

@@ -20,7 +20,7 @@ import type { HeadView } from "../../refs/head-view.ts";
 import type { BundleName } from "../../sync/bundle-index.ts";
 import { whyUnauthorised } from "../../trust/authorised.ts";
 import { signedBy } from "../../trust/roles.ts";
-import { type Policies, readList } from "../dossier.ts";
+import { type Policies, readList, readNamed } from "../dossier.ts";
 import { ownEvidence } from "../inspection.ts";
 import { inspectOne, quarantineChange, recordOwn, type Work } from "./adoption.ts";
 import { type Applied, applyChanges, type Change } from "./apply.ts";
@@ -216,8 +216,6 @@ export class Quarantine {
       await head.readRef(remoteRef(index.value.store, "kept")),
       "list of objects",
     )) {
-      const bytes = await store.objects.read(id);
-      if (bytes === undefined || !isManifest(bytes)) continue;
       const manifest = await blobs.manifest(id);
       const revocation = manifest && this.#revocationOf(manifest);
       if (revocation === undefined) continue;
@@ -236,8 +234,7 @@ export class Quarantine {
   ): Promise<void> {
     const { store } = this.#work;
     for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
-      const bytes = await store.objects.read(id);
-      const value = bytes === undefined ? undefined : parseEvidence(bytes).value;
+      const value = (await readNamed(store, id, parseEvidence))?.value;
       if (value?.kind === UPSTREAM && value.findings[0]?.text === findings[0]?.text) return;
     }
     const evidence = ownEvidence(UPSTREAM, manifest, result, findings, store.ports.clock());
@@ -248,8 +245,4 @@ export class Quarantine {
 function revokedText({ id, value }: Stored<Statement>): string {
   const because = value.reason === undefined ? "" : `: ${value.reason}`;
   return `revoked where it comes from, by statement ${short(id)} of ${value.name.text}${because}`;
-}
-
-function isManifest(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.subarray(-60)).toString("latin1").endsWith('"type":"coffer/manifest","version":1}\n');
 }

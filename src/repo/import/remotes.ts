@@ -42,7 +42,8 @@ export async function keepIndex(writer: Writer, source: Source): Promise<Digest>
   return kept.id;
 }
 
-async function readIndex(store: Store, head: HeadView, of: Digest): Promise<Stored<BundleIndex> | undefined> {
+/** The newest index that another store sent; undefined if none has come. */
+export async function readIndex(store: Store, head: HeadView, of: Digest): Promise<Stored<BundleIndex> | undefined> {
   const id = await head.readRef(remoteRef(of, "index"));
   return id === undefined ? undefined : readObject(store.objects, id, "index of another store", parseBundleIndex);
 }

@@ -25,10 +25,33 @@ export interface Became {
 export async function tellNames(work: Work, names: readonly Name[], became: Became): Promise<ImportedName[]> {
   const head = await work.store.head();
   const told: ImportedName[] = [];
+  const early: string[] = [];
   for (const name of [...names].sort((a, b) => (a.text < b.text ? -1 : 1))) {
-    told.push(await tellName(work, head, name, became));
+    if (await isBadNewsAlone(work, head, name)) early.push(name.text);
+    else told.push(await tellName(work, head, name, became));
   }
+  if (early.length > 0) work.notes.add(earlyText(early));
   return told;
+}
+
+/**
+ * True of a name that was not asked for and that nothing is known of here but a denial, which every bundle brings: it
+ * counts for its bytes at once, and for the name when that comes.
+ */
+async function isBadNewsAlone({ index, refusedNames }: Work, head: HeadView, name: Name): Promise<boolean> {
+  const { names, candidates } = index.value;
+  if (refusedNames.has(name.text) || [...names, ...candidates].some((asked) => asked.name === name.text)) return false;
+  for (const family of ["trusted", "chain", "proposed", "quarantined", "acquired"] as const)
+    if ((await head.readRef(nameRef(family, name))) !== undefined) return false;
+  return (await head.readRef(nameRef("waiting", name))) !== undefined;
+}
+
+/** Names that are told one by one. */
+const MOST_TOLD = 8;
+
+function earlyText(names: readonly string[]): string {
+  const more = names.length > MOST_TOLD ? ` and ${names.length - MOST_TOLD} more` : "";
+  return `denials came, and are kept, of names that are not here: ${names.slice(0, MOST_TOLD).join(", ")}${more}`;
 }
 
 async function tellName(work: Work, head: HeadView, name: Name, became: Became): Promise<ImportedName> {
