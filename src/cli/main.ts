@@ -3,7 +3,6 @@
 /** The process: hands the real world to `run` and exits with its status. Layer: cli. */
 import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
-import { setTimeout } from "node:timers/promises";
 import { CofferError, ERRORS, EXIT } from "../base/errors.ts";
 import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
@@ -29,7 +28,8 @@ const io: Io = {
   env: process.env,
   cwd: process.cwd(),
   home: homedir(),
-  terminal: process.stdin.isTTY === true && process.stderr.isTTY === true,
+  // stderr first: stdin is opened by being looked at, which a runtime would wait for at every start.
+  terminal: process.stderr.isTTY === true && process.stdin.isTTY === true,
   ask: async (question, secret) => (await import("./terminal.ts")).ask(question, secret),
   stopped: () =>
     new Promise((stop) => {
@@ -38,9 +38,7 @@ const io: Io = {
   ports: {
     clock: () => Math.floor(Date.now() / 1000),
     random: (length) => randomBytes(length),
-    sleep: async (ms) => {
-      await setTimeout(ms);
-    },
+    sleep: (ms) => new Promise((awake) => setTimeout(awake, ms)),
     openFolder: openRealFiles,
     machine: realMachine,
   },

@@ -3,7 +3,7 @@
  * The files of a manifest in a folder: written there from verified bytes, and checked there, by receipts where they
  * hold and by hashing where they do not. Layer: repo. Holds invariant 6. Not here: which folder, and what it is for.
  */
-import { readdir } from "node:fs/promises";
+import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, passOthers } from "../base/errors.ts";
@@ -90,7 +90,9 @@ export async function checkLaid(store: Store, { manifest, folder }: LaidFolder):
 }
 
 async function holdsOnly(manifest: Manifest, folder: string): Promise<boolean> {
-  const entries = await system("list the checkout", () => readdir(folder, { recursive: true, withFileTypes: true }));
+  const entries = await system("list the checkout", async () =>
+    readdirSync(folder, { recursive: true, withFileTypes: true }),
+  );
   if (entries.some((entry) => !entry.isFile() && !entry.isDirectory())) return false;
   return entries.filter((entry) => entry.isFile()).length === manifest.files.length;
 }

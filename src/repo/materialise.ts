@@ -3,7 +3,8 @@
  * Real files for runtimes: `checkout` makes a folder, `path` lays a manifest once and verifies it on each call.
  * Copies, never hard links: a linked file could be edited in place. Layer: repo. Holds invariant 6.
  */
-import { lstat, readdir, rename, rm } from "node:fs/promises";
+// Not from node:fs/promises, whose loading would cost each `coffer path` a twentieth: what is rare loads it then.
+import { promises as fs, lstatSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, passOthers, systemCode } from "../base/errors.ts";
@@ -32,7 +33,7 @@ export interface CheckedOut {
  */
 export async function checkout(store: Store, name: Name, folder: string): Promise<CheckedOut> {
   const { verdict, manifest } = await resolve(store, name);
-  const taken = await readdir(folder).catch((error: unknown) => {
+  const taken = await fs.readdir(folder).catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return [];
     throw new CofferError("EXISTS", `${basename(folder)}: expected a new or an empty folder`, { cause: error });
   });
@@ -43,7 +44,7 @@ export async function checkout(store: Store, name: Name, folder: string): Promis
     await lay(store, manifest.value, building);
     await takePlace(building, folder);
   } catch (error) {
-    await rm(building, { recursive: true, force: true });
+    await fs.rm(building, { recursive: true, force: true });
     throw error;
   }
   return { folder, verdict, manifest };
@@ -52,7 +53,7 @@ export async function checkout(store: Store, name: Name, folder: string): Promis
 /** rename(2) replaces an empty folder in one step, and fails on any other: what came there meanwhile is not ours. */
 async function takePlace(building: string, folder: string): Promise<void> {
   try {
-    await rename(building, folder);
+    await fs.rename(building, folder);
   } catch (error) {
     if (!TAKEN.has(systemCode(error) ?? "")) throw error;
     throw new CofferError("EXISTS", `${basename(folder)}: something was put there meanwhile`, { cause: error });
@@ -105,7 +106,7 @@ async function layOnce(
   folder: string,
 ): Promise<Pick<VerifiedPath, "mended" | "unkept">> {
   await system("make the folder of checkouts", () => makeFolders(home));
-  const there = await kindOf(folder);
+  const there = kindOf(folder);
   const found: Checked = there === "folder" ? await checkLaid(store, { manifest, folder }) : { intact: false };
   if (found.intact) return { mended: false, ...unkeptOf(found) };
   await sweepBeside(folder, store.ports.openFolder(dirname(folder)));
@@ -113,11 +114,11 @@ async function layOnce(
   const mended = there !== "absent";
   try {
     const laid = await lay(store, manifest.value, building);
-    if (mended) await rm(folder, { recursive: true, force: true });
+    if (mended) await fs.rm(folder, { recursive: true, force: true });
     await takePlace(building, folder);
     return { mended, ...(await keepLaid(store, { manifest, folder }, laid)) };
   } catch (error) {
-    await rm(building, { recursive: true, force: true });
+    await fs.rm(building, { recursive: true, force: true });
     passOthers(error, "EXISTS");
     // Another process laid the same manifest meanwhile: what it laid is checked like anything else found there.
     const theirs = await checkLaid(store, { manifest, folder });
@@ -130,11 +131,12 @@ function unkeptOf({ unkept }: Checked): Pick<VerifiedPath, "unkept"> {
   return unkept === undefined ? {} : { unkept };
 }
 
-async function kindOf(path: string): Promise<"folder" | "other" | "absent"> {
+function kindOf(path: string): "folder" | "other" | "absent" {
   try {
-    return (await lstat(path)).isDirectory() ? "folder" : "other";
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found === undefined) return "absent";
+    return found.isDirectory() ? "folder" : "other";
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return "absent";
     throw new CofferError("IO_ERROR", `cannot look at the checkout (${systemCode(error)})`, { cause: error });
   }
 }
@@ -145,6 +147,6 @@ export async function forgetCheckouts(store: Store, manifests: readonly Digest[]
     const folder = join(store.root, CHECKOUTS, manifest);
     await sweepBeside(folder, store.ports.openFolder(dirname(folder)));
     await store.receipts?.forget(folderTopic(manifest, folder));
-    await system("remove a checkout", () => rm(folder, { recursive: true, force: true }));
+    await system("remove a checkout", () => fs.rm(folder, { recursive: true, force: true }));
   }
 }

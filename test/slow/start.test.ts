@@ -89,11 +89,13 @@ test("start: the packed resolve and path load neither the command tree nor what 
     }
     const own = loaded.filter((url) => url.includes("/dist/"));
     assert.deepEqual([...new Set(own)], [pathToFileURL(command).href]);
+    if (args.includes("resolve")) assert.ok(!loaded.some((url) => url.endsWith("fs/promises")), "a twentieth of a start");
   }
 });
 
 test("start: the probe sees what a command loads", () => {
   const { loaded } = coffer(["--store", "s", "list"]);
   assert.ok(packages(loaded).includes("commander"));
+  assert.ok(loaded.some((url) => url.endsWith("fs/promises")));
   assert.ok(packages(coffer(["--store", "s", "add", "a*.gguf", "--name", "acme/b"]).loaded).includes("fast-glob"));
 });
