@@ -89,7 +89,8 @@ test("start: the packed resolve and path load neither the command tree nor what 
     }
     const own = loaded.filter((url) => url.includes("/dist/"));
     assert.deepEqual([...new Set(own)], [pathToFileURL(command).href]);
-    if (args.includes("resolve")) assert.ok(!loaded.some((url) => url.endsWith("fs/promises")), "a twentieth of a start");
+    if (args.includes("resolve"))
+      assert.ok(!loaded.some((url) => url.endsWith("fs/promises")), "a twentieth of a start");
   }
 });
 
