@@ -135,6 +135,7 @@ export const ERRORS = {
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),
   // incomplete
   BUNDLE_INCOMPLETE: entry(EXIT.incomplete, "bring the volumes that it names, and give all of them"),
+  BLOB_MISSING: entry(EXIT.incomplete, "its bytes have not come yet: import a bundle that carries them"),
   // space and I/O
   NO_SPACE: entry(EXIT.noSpace, "free some space and run it again"),
   IO_ERROR: entry(EXIT.noSpace, "check the disk and the permissions, then run it again"),

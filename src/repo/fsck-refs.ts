@@ -2,7 +2,15 @@
 /** The part of fsck that follows refs: what each holds is here, is of the right kind and carries its signatures. Layer: repo. */
 import { type Digest, short } from "../base/digest.ts";
 import { type Name, parseName } from "../base/names.ts";
-import { nameRef, type ParsedRef, parseRefPath, type RefPath, type RemoteKind, signersRef } from "../base/ref-path.ts";
+import {
+  evidenceRef,
+  nameRef,
+  type ParsedRef,
+  parseRefPath,
+  type RefPath,
+  type RemoteKind,
+  signersRef,
+} from "../base/ref-path.ts";
 import { parseEvidence } from "../objects/documents/evidence.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import { parseRefusal } from "../objects/documents/refusal.ts";
@@ -22,12 +30,17 @@ interface Walk {
   readonly head: HeadView;
   readonly policies: Policies;
   readonly found: Findings;
-  /** Blobs that must be here: those of manifests that are not revoked by name. */
-  readonly wanted: Map<Digest, ManifestFile>;
+  readonly wanted: Map<Digest, WantedBlob>;
+}
+
+/** A blob of manifests that are not revoked by name. */
+export interface WantedBlob {
+  readonly file: ManifestFile;
+  readonly manifests: Digest[];
 }
 
 /** @returns how many refs were followed */
-export async function checkRefs(store: Store, found: Findings, wanted: Map<Digest, ManifestFile>): Promise<number> {
+export async function checkRefs(store: Store, found: Findings, wanted: Map<Digest, WantedBlob>): Promise<number> {
   const head = await store.head();
   const walk: Walk = { store, head, policies: await readPolicies(store, head), found, wanted };
   let count = 0;
@@ -74,7 +87,22 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
 
 async function wantManifest({ store, wanted }: Walk, id: Digest): Promise<void> {
   const manifest = await readManifest(store, id);
-  for (const file of manifest.value.files) wanted.set(file.sha256, file);
+  for (const file of manifest.value.files) {
+    const known = wanted.get(file.sha256);
+    if (known === undefined) wanted.set(file.sha256, { file, manifests: [id] });
+    else known.manifests.push(id);
+  }
+}
+
+/** What this store has looked at has been here, whole: its own evidence says so. The rest may be still to come. */
+export async function wasHere(store: Store, head: HeadView, { manifests }: WantedBlob): Promise<boolean> {
+  for (const manifest of manifests) {
+    for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
+      const stored = await readObject(store.objects, id, "evidence", parseEvidence);
+      if ((await signersOf(store.files, stored, "coffer-evidence", [store.storeKey])).size > 0) return true;
+    }
+  }
+  return false;
 }
 
 async function checkCandidate(walk: Walk, ref: RefPath, name: Name, id: Digest): Promise<void> {

@@ -14,7 +14,7 @@ import { blobPath, namesIn, TEMP_FOLDER } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
-import { checkRefs } from "./fsck-refs.ts";
+import { checkRefs, type WantedBlob, wasHere } from "./fsck-refs.ts";
 import { checkTrash } from "./fsck-trash.ts";
 import { INCOMING_FOLDER } from "./move-in.ts";
 import { checkIndex } from "./names.ts";
@@ -40,7 +40,7 @@ export interface FsckReport {
     readonly refs: number;
     readonly blobs: number;
   };
-  /** 0, or 5 for damage, else 3 for a name under refs/trusted that is not trusted now. */
+  /** 0, or 5 for damage, else 3 for a name under refs/trusted that is not trusted now, else 9 for bytes still to come. */
   readonly exit: number;
 }
 
@@ -84,19 +84,19 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   checked.objects = await checkFolders(store, "objects", found, (path, id) => checkObject(store, path, id, found));
   await checkSignatureFiles(store, found);
   onStep("refs");
-  const wanted = new Map<Digest, ManifestFile>();
+  const wanted = new Map<Digest, WantedBlob>();
   await found.attempt("refs", async () => {
     checked.refs = await checkRefs(store, found, wanted);
   });
   onStep("blobs");
   checked.blobs = await checkFolders(store, "blobs", found, (path, id) =>
-    checkBlob(store, path, id, wanted.get(id), found),
+    checkBlob(store, path, id, wanted.get(id)?.file, found),
   );
   await checkMissingBlobs(store, wanted, found);
   await found.attempt(TRASH_FOLDER, () =>
     checkTrash(store, found, {
       objects: (path, id) => checkObject(store, path, id, found),
-      blobs: (path, id) => checkBlob(store, path, id, wanted.get(id), found),
+      blobs: (path, id) => checkBlob(store, path, id, wanted.get(id)?.file, found),
     }),
   );
   await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
@@ -107,10 +107,12 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   return { ...found, checked, exit: exitOf(found.problems) };
 }
 
-/** Damage before trust: a name that is denied for a stated reason is no damage. */
+/** Damage before trust before bytes that are still to come: a name that is denied for a stated reason is no damage. */
 function exitOf(problems: readonly Problem[]): number {
-  if (problems.length === 0) return EXIT.ok;
-  return problems.every((problem) => DENIALS.has(ERRORS[problem.code].exit)) ? EXIT.notTrusted : EXIT.corrupt;
+  const exits = new Set(problems.map((problem) => ERRORS[problem.code].exit as number));
+  if (exits.size === 0) return EXIT.ok;
+  if ([...exits].some((exit) => exit !== EXIT.incomplete && !DENIALS.has(exit))) return EXIT.corrupt;
+  return [...exits].some((exit) => DENIALS.has(exit)) ? EXIT.notTrusted : EXIT.incomplete;
 }
 const DENIALS: ReadonlySet<number> = new Set([EXIT.notTrusted, EXIT.conflict]);
 
@@ -226,12 +228,17 @@ async function checkBlob(
 
 async function checkMissingBlobs(
   store: Store,
-  wanted: ReadonlyMap<Digest, ManifestFile>,
+  wanted: ReadonlyMap<Digest, WantedBlob>,
   found: Findings,
 ): Promise<void> {
-  for (const [id, file] of wanted) {
+  const head = await store.head();
+  for (const [id, blob] of wanted) {
     if ((await statKept(store.files, blobPath(id))) !== undefined) continue;
-    found.problem("CORRUPT", blobPath(id), `missing, but a manifest needs it as ${file.path}`);
+    const { path } = blob.file;
+    await found.attempt(blobPath(id), async () => {
+      if (await wasHere(store, head, blob)) found.problem("CORRUPT", blobPath(id), `missing, and needed as ${path}`);
+      else found.problem("BLOB_MISSING", blobPath(id), `needed as ${path}, and has not come yet`);
+    });
   }
 }
 

@@ -13,6 +13,7 @@ import { signSshsig } from "../../src/keys/sshsig.ts";
 import { parseEvidence } from "../../src/objects/documents/evidence.ts";
 import { makeManifest, parseManifest } from "../../src/objects/documents/manifest.ts";
 import { makeStatement } from "../../src/objects/documents/statement.ts";
+import { blobPath } from "../../src/objects/layout.ts";
 import { makeBundle } from "../../src/repo/bundle.ts";
 import { readList } from "../../src/repo/dossier.ts";
 import { fsck } from "../../src/repo/fsck.ts";
@@ -193,12 +194,35 @@ test("a newer version whose bytes did not come takes the place of the older one 
     b.store,
     reindexed(source, small, (index) => ({ ...only(small)(index), blobs: "none" })),
   );
-  assert.deepEqual(outcomes(report), { [NAME]: "superseded" });
+  assert.deepEqual([outcomes(report), codesOf(report)], [{ [NAME]: "superseded" }, { [NAME]: "BLOB_MISSING" }]);
   await assert.rejects(resolve(b.store, parseName(NAME)), (error) => isCofferError(error, "EVIDENCE_MISSING"));
+  const { problems, exit } = await fsck(b.store);
+  assert.deepEqual(
+    [new Set(problems.map(({ code }) => code)), exit],
+    [new Set(["EVIDENCE_MISSING", "BLOB_MISSING"]), 3],
+  );
   const later = await importFrom(b.store, source);
   assert.deepEqual(outcomes(later), { [NAME]: "adopted" });
-  assert.equal((await resolve(b.store, parseName(NAME))).verdict.trusted, true);
+  const { manifest } = await resolve(b.store, parseName(NAME));
   await isSound(b);
+  for (const file of manifest.value.files) await b.store.files.remove(blobPath(file.sha256));
+  const lost = await fsck(b.store);
+  assert.deepEqual([lost.problems.map(({ code }) => code), lost.exit], [["CORRUPT"], 5], "that one was here");
+});
+
+test("a candidate that came to an approver without its bytes is incomplete, and no damage", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  await a.add(NAME, model(1));
+  await a.propose(NAME);
+  const { source, files } = await snapshot(team, a);
+  const small = lacking(files, (path) => path.startsWith("blobs/"));
+  await importFrom(
+    b.store,
+    reindexed(source, small, (index) => ({ ...only(small)(index), blobs: "none" })),
+  );
+  const { problems, exit } = await fsck(b.store);
+  assert.deepEqual([problems.map(({ code }) => code), exit], [["BLOB_MISSING"], EXIT.incomplete]);
 });
 
 test("what lacks signatures is refused and not stored, by name", async (t) => {

@@ -73,7 +73,7 @@ async function tellName(work: Work, head: HeadView, name: Name, became: Became):
   if (verdict.standing === "none") return { ...base, ...(await tellWaiting(head, name, became)) };
   if (verdict.standing === "trusted") {
     const missing = await missingBytes(work, verdict);
-    if (missing !== undefined) return { ...base, outcome: "superseded", code: "CORRUPT", text: missing };
+    if (missing !== undefined) return { ...base, outcome: "superseded", code: "BLOB_MISSING", text: missing };
   }
   const manifest = verdict.manifest === undefined ? undefined : await work.blobs.manifest(verdict.manifest);
   const brought = manifest !== undefined && work.blobs.brought(manifest.value);

@@ -138,9 +138,7 @@ async function staged(disk: MemoryFiles, { folder }: Receiver, failed: boolean):
 
 async function sound(store: Store): Promise<string | undefined> {
   const { problems } = await fsck(store);
-  // A name whose blobs did not come has no bytes here, which is told with the name.
-  const isExpected = (text: string): boolean => text.startsWith("missing, but a manifest needs it");
-  const damage = problems.find(({ code, text }) => ERRORS[code].exit === EXIT.corrupt && !isExpected(text));
+  const damage = problems.find(({ code }) => ERRORS[code].exit === EXIT.corrupt);
   return damage && `fsck: ${damage.code} ${damage.where}: ${damage.text}`;
 }
 
