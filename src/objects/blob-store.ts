@@ -3,28 +3,20 @@
  * Blobs: artifact bytes, named by their SHA-256. Written in one pass over the source; read chunk by chunk, each chunk
  * hashed before any of it is handed out. Layer: objects. Format: docs/format.md, "Blobs". Holds invariants 1 and 6.
  */
-import { createHash, type Hash } from "node:crypto";
-import { type Digest, digestFromBytes, sha256, short } from "../base/digest.ts";
+import { type Digest, digestFromBytes, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Random } from "../base/ports.ts";
+import { ChunkHasher, type HashedBlob } from "./chunk-hasher.ts";
 import type { Files, NewFile, OpenFile } from "./files.ts";
+import { streamHash } from "./hash-thread.ts";
 import { blobPath, createTemp, ensureFolders, parentFolder, tempPath } from "./layout.ts";
+import { giveBuffer, takeBuffer } from "./shared-buffers.ts";
 import { openKept, putBack } from "./trash.ts";
 
-/** The SHA-256 of each 8 MiB piece, 32 raw bytes each: an object of its own. */
-export interface ChunkList {
-  readonly id: Digest;
-  readonly bytes: Uint8Array;
-}
-
 /** A file under local/tmp whose bytes were hashed on the way in; has no name in the store yet. */
-export interface StagedBlob {
+export interface StagedBlob extends HashedBlob {
   readonly temp: string;
-  readonly sha256: Digest;
-  readonly sizeBytes: number;
-  /** Exactly when `sizeBytes` is over one chunk. */
-  readonly chunks?: ChunkList;
 }
 
 /** What a manifest says of a blob. */
@@ -34,106 +26,29 @@ export interface BlobClaim {
   readonly chunks?: Digest;
 }
 
-const READ_BYTES = 1024 * 1024;
-
 /**
- * The whole of an open file, front to back, reading the next piece while the caller works on this one.
- * The yielded bytes are valid until the next step only: two buffers of 1 MiB take turns.
- */
-export async function* readPieces(file: OpenFile): AsyncGenerator<Uint8Array> {
-  const buffers: [Uint8Array, Uint8Array] = [Buffer.allocUnsafeSlow(READ_BYTES), Buffer.allocUnsafeSlow(READ_BYTES)];
-  let position = 0;
-  let ahead = readAhead(file, buffers[0], 0);
-  try {
-    for (let turn: 0 | 1 = 0; ; turn = turn === 0 ? 1 : 0) {
-      const length = await ahead;
-      if (length === 0) return;
-      position += length;
-      ahead = readAhead(file, buffers[turn === 0 ? 1 : 0], position);
-      yield buffers[turn].subarray(0, length);
-    }
-  } finally {
-    // However it ends, also where the caller wants no more: the read must end before its file is closed, and should it
-    // fail, then what ended the work is the one to tell.
-    await ahead.catch(() => 0);
-  }
-}
-
-/** It may fail while the caller is busy with the piece before: that is told when its turn comes, or not at all. */
-function readAhead(file: OpenFile, buffer: Uint8Array, position: number): Promise<number> {
-  const reading = file.read(buffer, position);
-  reading.catch(() => 0);
-  return reading;
-}
-
-/** Hashes the whole and each 8 MiB piece in the same pass. */
-export class ChunkHasher {
-  private readonly whole: Hash = createHash("sha256");
-  private piece: Hash = createHash("sha256");
-  private inPiece = 0;
-  private readonly pieces: Buffer[] = [];
-  sizeBytes = 0;
-
-  update(bytes: Uint8Array): void {
-    this.whole.update(bytes);
-    this.sizeBytes += bytes.length;
-    for (let at = 0; at < bytes.length; ) {
-      const length = Math.min(bytes.length - at, LIMITS.chunkBytes - this.inPiece);
-      this.piece.update(bytes.subarray(at, at + length));
-      this.inPiece += length;
-      at += length;
-      if (this.inPiece === LIMITS.chunkBytes) this.endPiece();
-    }
-  }
-
-  private endPiece(): void {
-    this.pieces.push(this.piece.digest());
-    this.piece = createHash("sha256");
-    this.inPiece = 0;
-  }
-
-  digest(): { sha256: Digest; chunks?: ChunkList } {
-    if (this.inPiece > 0) this.endPiece();
-    const whole = digestFromBytes(this.whole.digest());
-    if (this.sizeBytes <= LIMITS.chunkBytes) return { sha256: whole };
-    const bytes = new Uint8Array(Buffer.concat(this.pieces));
-    return { sha256: whole, chunks: { id: sha256(bytes), bytes } };
-  }
-}
-
-/** Recomputes digest and chunk list of a stored or any other open file, without writing. */
-export async function hashFile(
-  file: OpenFile,
-  onBytes: (bytes: number) => void = () => undefined,
-): Promise<Omit<StagedBlob, "temp">> {
-  const hasher = new ChunkHasher();
-  for await (const piece of readPieces(file)) {
-    hasher.update(piece);
-    onBytes(piece.length);
-  }
-  return { ...hasher.digest(), sizeBytes: hasher.sizeBytes };
-}
-
-/**
- * Writes `source` to a temporary file in one pass, holding two 1 MiB buffers whatever the total size.
- * Not durable and without a name until `publishBlobs`.
+ * Writes `source` to a temporary file in one pass, holding one piece of it whatever the total size.
+ * Durable, and without a name until `publishBlobs`.
  *
  * @param source - raw bytes in any chunking; read to the end
+ * @param sizeBytes - how much will come, as far as is known
  * @throws CofferError NO_SPACE, IO_ERROR - the temporary file is removed
  */
-export async function stageBlob(files: Files, random: Random, source: AsyncIterable<Uint8Array>): Promise<StagedBlob> {
+export async function stageBlob(
+  files: Files,
+  random: Random,
+  source: AsyncIterable<Uint8Array>,
+  sizeBytes = 0,
+): Promise<StagedBlob> {
   const temp = tempPath(files, random);
   const file = await createTemp(files, temp, 0o444);
   try {
-    const hasher = new ChunkHasher();
-    for await (const piece of source) {
-      const written = file.write(piece);
-      hasher.update(piece);
-      await written;
-    }
+    const hasher = new ChunkHasher(sizeBytes);
+    for await (const piece of source) await Promise.all([file.write(piece), hasher.update(piece)]);
+    const hashed = await hasher.digest();
     await file.fsync();
     await file.close();
-    return { temp, ...hasher.digest(), sizeBytes: hasher.sizeBytes };
+    return { temp, ...hashed };
   } catch (error) {
     await discardNewFile(files, file, temp);
     throw error;
@@ -181,7 +96,7 @@ export interface BlobReader {
   readonly sizeBytes: number;
   /**
    * Bytes `start` (inclusive) to `end` (exclusive), each chunk hashed before any of it is yielded.
-   * The yielded bytes are valid until the next step only: one buffer of at most 8 MiB is used again.
+   * The yielded bytes are valid until the next step only: at most three buffers of 8 MiB are used again.
    * @throws CofferError CORRUPT - a chunk is not what the chunk list says; nothing of it was yielded
    */
   stream(start: number, end: number): AsyncGenerator<Uint8Array>;
@@ -233,6 +148,7 @@ export function chunkDigestAt(claim: BlobClaim, chunkList: Uint8Array | undefine
   return digestFromBytes(chunkList.subarray(index * 32, index * 32 + 32));
 }
 
+/** The one after the next is being read, and the next one hashed, while the caller works on what it got. */
 async function* streamChunks(
   file: OpenFile,
   claim: BlobClaim,
@@ -240,19 +156,71 @@ async function* streamChunks(
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(Math.min(claim.size, LIMITS.chunkBytes));
-  let index = Math.floor(start / LIMITS.chunkBytes);
+  const first = Math.floor(start / LIMITS.chunkBytes);
   // An empty blob still has its digest checked: its one chunk is empty.
-  do {
-    const from = index * LIMITS.chunkBytes;
-    const length = Math.min(LIMITS.chunkBytes, claim.size - from);
-    const read = await file.read(buffer.subarray(0, length), from);
-    const chunk = buffer.subarray(0, read);
-    if (read !== length || sha256(chunk) !== chunkDigestAt(claim, chunkList, index)) {
-      throw new CofferError("CORRUPT", `blob ${short(claim.sha256)}: bytes ${from} to ${from + length} are damaged`);
+  const last = Math.max(first, Math.ceil(end / LIMITS.chunkBytes) - 1);
+  const buffers = new Set<Uint8Array>();
+  const read = (index: number): Promise<Chunk> | undefined => {
+    if (index > last) return undefined;
+    const buffer = takeBuffer();
+    buffers.add(buffer);
+    return quiet(readChunk(file, claim, index, buffer));
+  };
+  const check = (reading: Promise<Chunk> | undefined): Promise<Chunk> | undefined =>
+    reading && quiet(checkChunk(reading, claim, chunkList, end - start));
+  let checked = check(read(first));
+  let reading = read(first + 1);
+  try {
+    for (let chunk = await checked; chunk !== undefined; chunk = await checked) {
+      checked = check(reading);
+      reading = read(chunk.index + 2);
+      const from = chunk.index * LIMITS.chunkBytes;
+      const piece = chunk.bytes.subarray(Math.max(0, start - from), Math.min(chunk.bytes.length, end - from));
+      if (piece.length > 0) yield piece;
+      buffers.delete(chunk.buffer);
+      giveBuffer(chunk.buffer);
     }
-    const piece = chunk.subarray(Math.max(0, start - from), Math.min(length, end - from));
-    if (piece.length > 0) yield piece;
-    index += 1;
-  } while (index * LIMITS.chunkBytes < end);
+  } finally {
+    await Promise.allSettled([reading, checked]); // nothing may read into a buffer that somebody else gets
+    buffers.forEach(giveBuffer);
+  }
+}
+
+interface Chunk {
+  readonly index: number;
+  readonly buffer: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+async function readChunk(file: OpenFile, claim: BlobClaim, index: number, buffer: Uint8Array): Promise<Chunk> {
+  const from = index * LIMITS.chunkBytes;
+  const length = Math.min(LIMITS.chunkBytes, claim.size - from);
+  const read = await file.read(buffer.subarray(0, length), from);
+  if (read !== length) throw damaged(claim, from, length);
+  return { index, buffer, bytes: buffer.subarray(0, length) };
+}
+
+/** @param allBytes - how much is read in all: of much, the hash is taken on another thread */
+async function checkChunk(
+  reading: Promise<Chunk>,
+  claim: BlobClaim,
+  chunkList: Uint8Array | undefined,
+  allBytes: number,
+): Promise<Chunk> {
+  const chunk = await reading;
+  const hash = streamHash(allBytes);
+  const [, found] = await Promise.all([hash.update(chunk.bytes), hash.digest()]);
+  const expected = chunkDigestAt(claim, chunkList, chunk.index);
+  if (found !== expected) throw damaged(claim, chunk.index * LIMITS.chunkBytes, chunk.bytes.length);
+  return chunk;
+}
+
+function damaged({ sha256 }: BlobClaim, from: number, length: number): CofferError {
+  return new CofferError("CORRUPT", `blob ${short(sha256)}: bytes ${from} to ${from + length} are damaged`);
+}
+
+/** It may fail while the caller is busy with what came before: that is told when its turn comes, or not at all. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }

@@ -3,7 +3,7 @@
  * Single calls of node:fs that need a word more: those on open descriptors that go to the thread pool, as promises, the
  * mode of a new folder, and what is in one. Layer: objects. Not here: what errors mean.
  */
-import { chmodSync, fsync, opendirSync, read, statSync, write } from "node:fs";
+import { chmodSync, fdatasync, fsync, opendirSync, read, statSync, write } from "node:fs";
 import { dirname } from "node:path";
 
 const SHARED = 0o2020; // setgid, and the group may write
@@ -48,5 +48,12 @@ export function writeAt(fd: number, bytes: Uint8Array, position: number): Promis
 export function fsyncOf(fd: number): Promise<undefined> {
   return new Promise((settle, fail) => {
     fsync(fd, (error) => (error ? fail(error) : settle(undefined)));
+  });
+}
+
+/** The content alone, and what it takes to find it again. */
+export function datasyncOf(fd: number): Promise<undefined> {
+  return new Promise((settle, fail) => {
+    fdatasync(fd, (error) => (error ? fail(error) : settle(undefined)));
   });
 }

@@ -3,7 +3,7 @@
  * The Files port over node:fs, rooted in one folder. Layer: objects. Holds invariant 7 (only ENOENT means absent).
  * Not here: what a path means, how a durable write is put together, retries, the NFS rule for link(2).
  * Metadata calls and whole-file reads are synchronous inside: for small files that is 5 to 20 times faster than the
- * thread pool. fsync and the reads and writes of handles go to the thread pool, so that several run side by side.
+ * thread pool. Open files: real-handles.ts.
  */
 import {
   type BigIntStats,
@@ -24,9 +24,10 @@ import {
 } from "node:fs";
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
-import { fsyncOf, isEmptyFolder, readAt, shareLikeParent, sortByBytes, writeAt } from "./descriptors.ts";
-import type { FilePlace, FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
-import { placeOf } from "./mounts.ts";
+import { fsyncOf, isEmptyFolder, shareLikeParent, sortByBytes } from "./descriptors.ts";
+import { attempt, fileError, notRegular, overLimit } from "./file-errors.ts";
+import type { FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
+import { NodeNewFile, NodeOpenFile, toFileStat } from "./real-handles.ts";
 import { thisProcess } from "./this-process.ts";
 
 /** O_NONBLOCK: opening a fifo that lies where a file should be must not wait for a writer. */
@@ -60,51 +61,6 @@ export function checkFilePath(path: string, folder = false): void {
   if (folder && path === ".") return;
   if (/(?:^|\/)\.{0,2}(?:\/|$)|\0/.test(path))
     throw new CofferError("INTERNAL", `expected a plain relative path, found ${JSON.stringify(path)}`);
-}
-
-/** What the port throws for the system error `error`, met on the way to `doing` ("read", "link" …) `path`. */
-export function fileError(error: unknown, doing: string, path: string): CofferError {
-  if (error instanceof CofferError) return error;
-  const code = systemCode(error);
-  const options = { cause: error };
-  switch (code) {
-    case "ENOSPC":
-    case "EDQUOT":
-      return new CofferError("NO_SPACE", `cannot ${doing} ${path}: ${code}`, options);
-    case "EROFS":
-      return new CofferError("READ_ONLY", `cannot ${doing} ${path}: the file system is read-only`, options);
-    case "EMFILE":
-    case "ENFILE":
-      return new CofferError("IO_ERROR", `cannot ${doing} ${path}: too many files are open (${code})`, options);
-    case "ENOTDIR":
-      return new CofferError("CORRUPT", `cannot ${doing} ${path}: expected a folder, found something else`, options);
-    case "EISDIR":
-      return new CofferError("CORRUPT", `cannot ${doing} ${path}: expected a file, found a folder`, options);
-    case "ELOOP": // a symbolic link, met with O_NOFOLLOW
-    case "ENXIO": // a socket, or a device without a driver
-      return notRegular(path, options);
-  }
-  // Anything but a system error (a wrong argument, say) is our mistake, not the disk's.
-  if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) {
-    return new CofferError("INTERNAL", `cannot ${doing} ${path}: ${code ?? "unexpected error"}`, options);
-  }
-  return new CofferError("IO_ERROR", `cannot ${doing} ${path}: ${code}`, options);
-}
-
-/** `path` exists and is something else than a regular file. */
-export function notRegular(path: string, options?: ErrorOptions): CofferError {
-  return new CofferError("CORRUPT", `${path} is not a regular file`, options);
-}
-
-/** `path` has `sizeBytes`, more than the caller takes. */
-export function overLimit(path: string, sizeBytes: number, limitBytes: number): CofferError {
-  return new CofferError("LIMIT_EXCEEDED", `${path}: expected at most ${limitBytes} bytes, found ${sizeBytes}`);
-}
-
-/** A position that no file has: node:fs would take -1 for "the current position". */
-export function checkPosition(path: string, position: number): void {
-  if (Number.isSafeInteger(position) && position >= 0) return;
-  throw new CofferError("INTERNAL", `${path}: expected a position, found ${position}`);
 }
 
 class NodeFiles implements RealFiles {
@@ -227,104 +183,6 @@ class NodeFiles implements RealFiles {
   }
 }
 
-class NodeOpenFile implements OpenFile {
-  protected readonly fd: number;
-  protected readonly path: string;
-  #closed = false;
-  #running = new Set<Promise<number | undefined>>();
-
-  constructor(fd: number, path: string) {
-    this.fd = fd;
-    this.path = path;
-  }
-
-  async read(buffer: Uint8Array, position: number): Promise<number> {
-    checkPosition(this.path, position);
-    let filled = 0;
-    while (filled < buffer.length) {
-      const count = await this.run("read", () => readAt(this.fd, buffer.subarray(filled), position + filled));
-      if (count === 0) break;
-      filled += count;
-    }
-    return filled;
-  }
-
-  async stat(): Promise<FileStat> {
-    this.checkOpen();
-    return attempt("stat", this.path, () => toFileStat(fstatSync(this.fd, { bigint: true })));
-  }
-
-  async place(): Promise<FilePlace | undefined> {
-    this.checkOpen();
-    return attempt("find the mount of", this.path, () => placeOf(this.fd));
-  }
-
-  async fsync(): Promise<void> {
-    await this.run("fsync", () => fsyncOf(this.fd));
-  }
-
-  async setMode(mode: number): Promise<void> {
-    this.checkOpen();
-    attempt("set the mode of", this.path, () => fchmodSync(this.fd, mode));
-  }
-
-  /** Waits for what still runs: the system may give the number of a closed file to the next one at once. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await Promise.allSettled(this.#running);
-    attempt("close", this.path, () => closeSync(this.fd));
-  }
-
-  protected checkOpen(): void {
-    if (this.#closed) throw new CofferError("INTERNAL", `${this.path} was used after it was closed`);
-  }
-
-  /** Runs one call on the thread pool and holds `close` back until it has ended. */
-  protected async run<T extends number | undefined>(doing: string, call: () => Promise<T>): Promise<T> {
-    this.checkOpen();
-    const running = call();
-    this.#running.add(running);
-    try {
-      return await running;
-    } catch (error) {
-      throw fileError(error, doing, this.path);
-    } finally {
-      this.#running.delete(running);
-    }
-  }
-}
-
-class NodeNewFile extends NodeOpenFile implements NewFile {
-  #sizeBytes = 0;
-  #failure: unknown;
-
-  async write(bytes: Uint8Array): Promise<void> {
-    const start = this.#sizeBytes;
-    this.#sizeBytes += bytes.length; // taken before the first await: writes may overlap
-    let written = 0;
-    while (written < bytes.length) {
-      const rest = bytes.subarray(written);
-      written += await this.#final("write", () => writeAt(this.fd, rest, start + written));
-    }
-  }
-
-  override async fsync(): Promise<void> {
-    await this.#final("fsync", () => fsyncOf(this.fd));
-  }
-
-  /** After one failure nothing succeeds: Linux drops the pages of a failed fsync, and the next fsync reports success. */
-  async #final<T extends number | undefined>(doing: string, call: () => Promise<T>): Promise<T> {
-    if (this.#failure !== undefined) throw this.#failure;
-    try {
-      return await this.run(doing, call);
-    } catch (error) {
-      this.#failure ??= error;
-      throw error;
-    }
-  }
-}
-
 /** Opens for reading what is a regular file itself, not through a link; undefined if absent. */
 function openRegular(absolute: string, path: string): { readonly fd: number; readonly sizeBytes: number } | undefined {
   const fd = unless("ENOENT", undefined, "open", path, () => openSync(absolute, READ_FLAGS));
@@ -352,28 +210,6 @@ function readWhole(fd: number, path: string, sizeBytes: number, limitBytes: numb
   }
   if (filled !== sizeBytes) throw new CofferError("IO_ERROR", `${path} changed while it was being read`);
   return bytes.subarray(0, sizeBytes);
-}
-
-function toFileStat(stat: BigIntStats): FileStat {
-  return {
-    kind: stat.isFile() ? "file" : stat.isDirectory() ? "folder" : "other",
-    sizeBytes: Number(stat.size),
-    mode: Number(stat.mode & 0o7777n),
-    links: Number(stat.nlink),
-    owner: Number(stat.uid),
-    device: stat.dev,
-    inode: stat.ino,
-    mtimeNs: stat.mtimeNs,
-    ctimeNs: stat.ctimeNs,
-  };
-}
-
-function attempt<T>(doing: string, path: string, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw fileError(error, doing, path);
-  }
 }
 
 /** As `attempt`, but the one system code `expected` is a result. */

@@ -10,17 +10,11 @@ import { type Name, parseLabel } from "../base/names.ts";
 import { nameRef } from "../base/ref-path.ts";
 import { type Finding, type Inspection, inspect } from "../formats/inspect.ts";
 import { signSshsig } from "../keys/sshsig.ts";
-import {
-  confirmBlobs,
-  discardBlobs,
-  publishBlobs,
-  readPieces,
-  type StagedBlob,
-  stageBlob,
-} from "../objects/blob-store.ts";
+import { confirmBlobs, discardBlobs, publishBlobs, type StagedBlob, stageBlob } from "../objects/blob-store.ts";
 import { type Manifest, makeManifest } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import type { FileStat } from "../objects/files.ts";
+import { readPieces } from "../objects/pieces.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { evidenceMoves, findingsOf, inspectionEvidence, isInspected, stagedReader } from "./inspection.ts";
@@ -137,7 +131,9 @@ async function stageSource(store: Store, source: SourceFile, onBytes: (bytes: nu
   if (file === undefined) throw new CofferError("FILE_NOT_FOUND", `${source.path}: no such file`);
   try {
     const before = await file.stat();
-    const blob = await stageBlob(store.files, store.ports.random, counted(readPieces(file), onBytes));
+    const { sizeBytes } = before;
+    const pieces = counted(readPieces(file, sizeBytes), onBytes);
+    const blob = await stageBlob(store.files, store.ports.random, pieces, sizeBytes);
     const after = await file.stat();
     if (!isSame(before, after) || blob.sizeBytes !== after.sizeBytes) {
       await discardBlobs(store.files, [blob]);

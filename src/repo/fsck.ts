@@ -8,7 +8,7 @@ import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
 import { ERRORS, type ErrorCode, EXIT, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { printable } from "../base/text.ts";
-import { hashFile } from "../objects/blob-store.ts";
+import { hashFile } from "../objects/chunk-hasher.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import { blobPath, namesIn, TEMP_FOLDER } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";

@@ -7,7 +7,7 @@ import { readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import { CofferError, passOthers } from "../base/errors.ts";
-import { hashFile } from "../objects/blob-store.ts";
+import { hashFile } from "../objects/chunk-hasher.ts";
 import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
 import type { FileStat, Files, OpenFile } from "../objects/files.ts";
 import { openManifestFile } from "./blobs.ts";

@@ -6,7 +6,7 @@
 import { type Digest, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
-import { hashFile } from "../objects/blob-store.ts";
+import { hashFile } from "../objects/chunk-hasher.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import type { Files, OpenFile } from "../objects/files.ts";
 import { blobPath } from "../objects/layout.ts";

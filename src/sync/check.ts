@@ -72,7 +72,7 @@ async function checkCopy(
   const file = await openPlace(place);
   const before = checker.mark();
   try {
-    const input = fileInput(file, place.what, 0, "hash");
+    const input = fileInput(file, place.what, 0, (await file.stat()).sizeBytes);
     const { firstMember } = await readOpening(input, place.what, signed);
     for await (const parcel of readItems(input, signed.index, number, place.what, () => !again, firstMember)) {
       await checker.check(parcel);

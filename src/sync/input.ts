@@ -1,49 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Bytes from a medium, front to back: a file, in which one can go ahead, or a pipe, in which one cannot.
- * Layer: sync. Holds one buffer. Not here: what the bytes mean (volume-reader.ts).
+ * Layer: sync. Holds one small buffer, and two large ones while something large is read. Not here: what the bytes mean
+ * (volume-reader.ts).
  */
-import { createHash, type Hash } from "node:crypto";
-import { type Digest, digestFromBytes } from "../base/digest.ts";
+import type { Digest } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import type { OpenFile } from "../objects/files.ts";
+import { type StreamHash, streamHash } from "../objects/hash-thread.ts";
+import { readRange } from "../objects/pieces.ts";
+import { BUFFER_BYTES } from "../objects/shared-buffers.ts";
 
-const BUFFER_BYTES = 1024 * 1024;
+const SMALL_BUFFER_BYTES = 1024 * 1024;
 
-/** The next bytes that the medium has, valid until the next call; undefined at its end. */
-type ReadMore = () => Promise<Uint8Array | undefined>;
+/** Where bytes come from. */
+interface Medium {
+  /** Some of the bytes from `position` on, valid until the next call; undefined at the end. */
+  readMore(position: number): Promise<Uint8Array | undefined>;
+  /** All bytes from `position` on, up to `length`, each piece valid until the next step; left out where one cannot go ahead. */
+  readonly readLarge?: (position: number, length: number) => AsyncIterable<Uint8Array>;
+}
 
 export class Input {
   readonly #what: string;
-  readonly #readMore: ReadMore;
-  readonly #goAhead: ((bytes: number) => void) | undefined;
-  readonly #hash: Hash | undefined;
+  readonly #medium: Medium;
+  #hash: StreamHash | undefined;
   #rest: Uint8Array = new Uint8Array();
-  #position = 0;
+  #position: number;
 
   /**
    * @param what - how error texts call the medium
-   * @param goAhead - passes over bytes that were not read; left out where the medium cannot
+   * @param from - position of its first byte
    * @param hash - every byte is hashed, those that nobody wants as well
    */
-  constructor(what: string, readMore: ReadMore, goAhead?: (bytes: number) => void, hash?: "hash") {
+  constructor(what: string, medium: Medium, from = 0, hash?: StreamHash) {
     this.#what = what;
-    this.#readMore = readMore;
-    this.#goAhead = goAhead;
-    this.#hash = hash === undefined ? undefined : createHash("sha256");
+    this.#medium = medium;
+    this.#position = from;
+    this.#hash = hash;
   }
 
   /** Up to `length` bytes, one piece after the other, each valid until the next step. @throws CofferError VOLUME_DAMAGED */
   async *pieces(length: number): AsyncGenerator<Uint8Array> {
-    for (let left = length; left > 0; ) {
+    const { readLarge } = this.#medium;
+    let left = length;
+    while (left > 0) {
+      if (readLarge !== undefined && this.#rest.length === 0 && left >= SMALL_BUFFER_BYTES) break;
       if (this.#rest.length === 0 && !(await this.#fill())) this.#endsEarly(left);
       const piece = this.#rest.subarray(0, left);
       this.#rest = this.#rest.subarray(piece.length);
       this.#position += piece.length;
       left -= piece.length;
-      this.#hash?.update(piece);
+      const hashed = this.#hash?.update(piece);
       yield piece;
+      await hashed;
     }
+    if (left === 0 || readLarge === undefined) return;
+    for await (const piece of readLarge(this.#position, left)) {
+      this.#position += piece.length;
+      left -= piece.length;
+      const hashed = this.#hash?.update(piece);
+      yield piece;
+      await hashed;
+    }
+    if (left > 0) this.#endsEarly(left);
   }
 
   /** Exactly `length` bytes, which the caller has found to be few enough. @throws CofferError VOLUME_DAMAGED */
@@ -59,11 +79,10 @@ export class Input {
 
   /** Passes over bytes; where there are fewer, the next read tells. @throws CofferError VOLUME_DAMAGED */
   async skip(length: number): Promise<void> {
-    if (this.#goAhead === undefined || this.#hash !== undefined || length <= this.#rest.length) {
+    if (this.#medium.readLarge === undefined || this.#hash !== undefined || length <= this.#rest.length) {
       for await (const piece of this.pieces(length)) if (piece.length > length) return;
       return;
     }
-    this.#goAhead(length - this.#rest.length);
     this.#rest = new Uint8Array();
     this.#position += length;
   }
@@ -72,14 +91,16 @@ export class Input {
     return this.#rest.length === 0 && !(await this.#fill());
   }
 
-  /** Of all bytes so far; undefined if they are not hashed. */
-  hashSoFar(): Digest | undefined {
-    return this.#hash && digestFromBytes(this.#hash.copy().digest());
+  /** Of all bytes so far, asked for once: what comes later is not hashed; undefined if nothing is. */
+  async hashSoFar(): Promise<Digest | undefined> {
+    const hash = this.#hash;
+    this.#hash = undefined;
+    return hash?.digest();
   }
 
   async #fill(): Promise<boolean> {
     for (;;) {
-      const bytes = await this.#readMore();
+      const bytes = await this.#medium.readMore(this.#position);
       if (bytes === undefined) return false;
       this.#rest = bytes;
       if (bytes.length > 0) return true;
@@ -92,27 +113,24 @@ export class Input {
   }
 }
 
-/** @param hash - every byte is hashed; else what nobody wants is not read */
-export function fileInput(file: OpenFile, what: string, from = 0, hash?: "hash"): Input {
-  const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  let position = from;
-  const readMore: ReadMore = async () => {
-    const length = await file.read(buffer, position);
-    position += length;
-    return length === 0 ? undefined : buffer.subarray(0, length);
+/** @param hashBytes - every byte is hashed, about so many; else what nobody wants is not read */
+export function fileInput(file: OpenFile, what: string, from = 0, hashBytes?: number): Input {
+  const buffer = Buffer.allocUnsafeSlow(SMALL_BUFFER_BYTES);
+  const medium: Medium = {
+    async readMore(position) {
+      const length = await file.read(buffer, position);
+      return length === 0 ? undefined : buffer.subarray(0, length);
+    },
+    readLarge: (position, length) => readRange(file, position, position + length, BUFFER_BYTES),
   };
-  const goAhead = (bytes: number): void => {
-    position += bytes;
-  };
-  return new Input(what, readMore, goAhead, hash);
+  return new Input(what, medium, from, hashBytes === undefined ? undefined : streamHash(hashBytes));
 }
 
+/** @param hash - every byte is hashed */
 export function streamInput(source: AsyncIterable<Uint8Array>, what: string, hash?: "hash"): Input {
   const iterator = source[Symbol.asyncIterator]();
-  return new Input(
-    what,
-    async () => ((await iterator.next()).value as Uint8Array | undefined) ?? undefined,
-    undefined,
-    hash,
-  );
+  const medium: Medium = {
+    readMore: async () => ((await iterator.next()).value as Uint8Array | undefined) ?? undefined,
+  };
+  return new Input(what, medium, 0, hash === undefined ? undefined : streamHash(0));
 }

@@ -151,7 +151,7 @@ async function readEnd(
   expected: { readonly index: Digest; readonly number: number; readonly of: number },
   what: string,
 ): Promise<void> {
-  const soFar = input.hashSoFar();
+  const soFar = await input.hashSoFar();
   const member = await takeHeader(input, what);
   enforce(NOTE_MEMBER_RULES, member, what);
   const note = parseVolumeNote(await takeContent(input, member, what)).value;

@@ -7,14 +7,14 @@ import { LIMITS } from "../../src/base/limits.ts";
 import {
   type BlobClaim,
   discardBlobs,
-  hashFile,
   openBlob,
   publishBlobs,
-  readPieces,
   type StagedBlob,
   stageBlob,
 } from "../../src/objects/blob-store.ts";
+import { hashFile } from "../../src/objects/chunk-hasher.ts";
 import { blobPath } from "../../src/objects/layout.ts";
+import { readPieces } from "../../src/objects/pieces.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
 import { seededRandom } from "../support/transcripts.ts";
 
@@ -196,30 +196,6 @@ test("discarded blobs are gone, once or twice", async () => {
   assert.deepEqual(await files.list("local/tmp"), []);
 });
 
-test("readPieces reads each byte once, whatever the size", async () => {
-  for (const length of [0, 1, 1_048_576, 3_145_729]) {
-    const files = await disk();
-    files.plant("source", bytesOf(length));
-    const file = await files.open("source");
-    assert.ok(file !== undefined);
-    const before = files.bytesRead;
-    let seen = 0;
-    for await (const piece of readPieces(file)) seen += piece.length;
-    assert.equal(seen, length);
-    assert.equal(files.bytesRead - before, length);
-    await file.close();
-  }
-});
-
-test("readPieces lets its file be closed when the caller stops early", async () => {
-  const files = await disk();
-  files.plant("source", bytesOf(5_000_000));
-  const file = await files.open("source");
-  assert.ok(file !== undefined);
-  for await (const _ of readPieces(file)) break;
-  await file.close();
-});
-
 test("a read ahead that fails while the copy fails too is not left behind as an error of its own", async () => {
   const files = await disk();
   files.plant("source", new Uint8Array(3 * 1024 * 1024));
@@ -244,7 +220,81 @@ test("a read ahead that fails while the copy fails too is not left behind as an 
     files.before = (call) => {
       if (call === "file.write") throw new Error("the copy");
     };
-    await assert.rejects(stageBlob(files, seededRandom("ahead"), readPieces(failing)), /the copy/);
+    await assert.rejects(stageBlob(files, seededRandom("ahead"), readPieces(failing, 0)), /the copy/);
+    await new Promise((settle) => setImmediate(settle));
+    assert.deepEqual(unhandled, []);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+});
+
+const LARGE = 9 * CHUNK + 17;
+
+test("a blob that is hashed on two threads gets the same digests, reads back, and its damage is found", async () => {
+  const files = await disk();
+  const bytes = bytesOf(LARGE);
+  const staged = await stageBlob(files, seededRandom("large"), inPieces(bytes, 3_000_017), LARGE);
+  await publishBlobs(files, [staged]);
+  assert.equal(staged.sha256, sha256(bytes));
+  const expected = Array.from({ length: 10 }, (_, at) => sha256(bytes.subarray(at * CHUNK, (at + 1) * CHUNK)));
+  assert.equal(Buffer.from(staged.chunks?.bytes ?? []).toString("hex"), expected.join(""));
+  const file = await files.open(blobPath(staged.sha256));
+  assert.ok(file !== undefined);
+  const { temp: _, ...facts } = staged;
+  assert.deepEqual(await hashFile(file), facts);
+  await file.close();
+  assert.equal(sha256(await readAll(files, staged)), staged.sha256);
+  bytes[7 * CHUNK] = 255;
+  files.plant(blobPath(staged.sha256), bytes);
+  const reader = await openBlob(files, claimOf(staged), staged.chunks?.bytes);
+  let seen = 0;
+  await assert.rejects(
+    async () => {
+      for await (const piece of reader?.stream(0, LARGE) ?? []) seen += piece.length;
+    },
+    (error) => isCofferError(error, "CORRUPT") && error.message.includes(`bytes ${7 * CHUNK} to ${8 * CHUNK}`),
+  );
+  assert.equal(seen, 7 * CHUNK);
+  await reader?.close();
+});
+
+test("reading ahead stays two chunks ahead, ends with the range, and with a reader who stops", async () => {
+  const files = await disk();
+  const staged = await store(files, bytesOf(6 * CHUNK + 1));
+  const reader = await openBlob(files, claimOf(staged), staged.chunks?.bytes);
+  assert.ok(reader !== undefined);
+  const before = files.bytesRead;
+  for await (const piece of reader.stream(0, staged.sizeBytes)) {
+    assert.equal(piece.length, CHUNK);
+    await new Promise((settle) => setImmediate(settle));
+    assert.ok(files.bytesRead - before <= 3 * CHUNK, "no more than three chunks are held");
+    break;
+  }
+  const between = files.bytesRead;
+  for await (const piece of reader.stream(CHUNK + 5, 2 * CHUNK + 7)) assert.ok(piece.length > 0);
+  assert.equal(files.bytesRead - between, 2 * CHUNK);
+  await reader.close();
+});
+
+test("EIO at any read of a blob is told in its turn, and no other error is left behind", async () => {
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): void => void unhandled.push(error);
+  process.on("unhandledRejection", note);
+  try {
+    for (const at of [1, 2, 3, 4]) {
+      const files = await disk();
+      const staged = await store(files, bytesOf(3 * CHUNK + 1));
+      const reader = await openBlob(files, claimOf(staged), staged.chunks?.bytes);
+      files.fault = { at: files.calls + at, kind: "fail", code: "EIO", lasting: true };
+      let seen = 0;
+      await assert.rejects(
+        async () => {
+          for await (const piece of reader?.stream(0, staged.sizeBytes) ?? []) seen += piece.length;
+        },
+        (error) => isCofferError(error, "IO_ERROR"),
+      );
+      assert.equal(seen, (at - 1) * CHUNK);
+    }
     await new Promise((settle) => setImmediate(settle));
     assert.deepEqual(unhandled, []);
   } finally {

@@ -9,8 +9,9 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { isCofferError } from "../../src/base/errors.ts";
+import { fileError } from "../../src/objects/file-errors.ts";
 import type { Files } from "../../src/objects/files.ts";
-import { fileError, openRealFiles, type RealFiles } from "../../src/objects/real-files.ts";
+import { openRealFiles, type RealFiles } from "../../src/objects/real-files.ts";
 import { bytesOf, filesContract, readText, rejects, writeText } from "../support/files-contract.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
 

@@ -9,8 +9,9 @@
 import { createHash } from "node:crypto";
 import { CofferError, systemCode } from "../../src/base/errors.ts";
 import { sortByBytes } from "../../src/objects/descriptors.ts";
+import { fileError, notRegular, overLimit } from "../../src/objects/file-errors.ts";
 import type { FileStat, Files, NewFile, OpenFile, Writer } from "../../src/objects/files.ts";
-import { checkFilePath, fileError, notRegular, overLimit } from "../../src/objects/real-files.ts";
+import { checkFilePath } from "../../src/objects/real-files.ts";
 import { type HandleCall, type HandleDisk, newMemoryFile, openMemoryFile } from "./memory-handles.ts";
 import {
   adopt,

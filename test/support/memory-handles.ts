@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The open files of MemoryFiles. Layer: test support. They outlive the names of their file, as the real ones do. */
 import { CofferError } from "../../src/base/errors.ts";
+import { checkPosition } from "../../src/objects/file-errors.ts";
 import type { NewFile, OpenFile } from "../../src/objects/files.ts";
-import { checkPosition } from "../../src/objects/real-files.ts";
 import { type FileNode, statOf } from "./memory-tree.ts";
 
 export type HandleCall = "file.read" | "file.stat" | "file.close" | "file.write" | "file.fsync" | "file.setMode";

@@ -9,10 +9,13 @@
 import { type Digest, isDigest, short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
 import type { Random } from "../../base/ports.ts";
-import { ChunkHasher, discardBlobs, hashFile, readPieces, type StagedBlob } from "../../objects/blob-store.ts";
+import { discardBlobs, type StagedBlob } from "../../objects/blob-store.ts";
+import { ChunkHasher, hashFile } from "../../objects/chunk-hasher.ts";
 import type { Files, NewFile, OpenFile } from "../../objects/files.ts";
 import { IMPORT_PREFIX, TEMP_FOLDER, tempName } from "../../objects/layout.ts";
 import { writerStates } from "../../objects/leftovers.ts";
+import { readPieces, readRange } from "../../objects/pieces.ts";
+import { BUFFER_BYTES } from "../../objects/shared-buffers.ts";
 import type { Item, Parcel } from "../../sync/source.ts";
 import { PartCheck } from "./part-check.ts";
 import { SmallFiles } from "./small-files.ts";
@@ -146,7 +149,7 @@ export class Staging {
     try {
       const check = new PartCheck(blob, run.from * this.#segmentBytes, chunks);
       let held = 0;
-      for await (const piece of readPieces(file)) {
+      for await (const piece of readPieces(file, sizeBytes)) {
         held += piece.length;
         if (!check.update(piece)) break;
       }
@@ -176,17 +179,12 @@ export class Staging {
 
   /** Writes what a parcel brings, hashing it on the way. @throws CofferError NO_SPACE, IO_ERROR; as `parcel.read` */
   async take(parcel: Parcel & { readonly item: BlobItem }): Promise<void> {
-    const { blob, part = 0 } = parcel.item;
-    const open = await this.#openFor(blob, part);
-    for await (const piece of parcel.read()) {
-      const written = open.file.write(piece);
-      open.hasher.update(piece);
-      await written;
-    }
+    const open = await this.#openFor(parcel.item);
+    for await (const piece of parcel.read()) await Promise.all([open.file.write(piece), open.hasher.update(piece)]);
     open.run.count += 1;
   }
 
-  async #openFor(blob: Digest, part: number): Promise<Open> {
+  async #openFor({ blob, part = 0, sizeBytes }: BlobItem): Promise<Open> {
     const { run, blob: current } = this.#open ?? {};
     if (this.#open !== undefined && current === blob && run !== undefined && run.from + run.count === part)
       return this.#open;
@@ -194,7 +192,7 @@ export class Staging {
     const { path, file } = await this.#createFor(blob, part);
     const fresh = { path, from: part, count: 0 };
     this.#runs.set(blob, [...(this.#runs.get(blob) ?? []), fresh]);
-    this.#open = { blob, run: fresh, file, hasher: new ChunkHasher() };
+    this.#open = { blob, run: fresh, file, hasher: new ChunkHasher(sizeBytes) };
     return this.#open;
   }
 
@@ -260,7 +258,7 @@ export class Staging {
     if (open !== undefined && open.blob === blob && open.run === run) {
       this.#open = undefined;
       await this.#makeDurable(open.file, blob, run);
-      return { temp: run.path, ...open.hasher.digest(), sizeBytes: open.hasher.sizeBytes };
+      return { temp: run.path, ...(await open.hasher.digest()) };
     }
     const file = await this.#files.open(run.path);
     if (file === undefined) throw new CofferError("IO_ERROR", "a staged file went away while it was in use");
@@ -292,15 +290,16 @@ export class Staging {
   async #joined({ blob, sizeBytes }: BlobWanted, runs: readonly Run[]): Promise<StagedBlob> {
     await this.#close();
     const { path, file: target } = await this.#createFor(blob, 0);
-    const hasher = new ChunkHasher();
+    const hasher = new ChunkHasher(sizeBytes);
     try {
       for (const { path: from, from: first, count } of runs) {
         const start = hasher.sizeBytes - first * this.#segmentBytes;
         const end = Math.min(sizeBytes, (first + count) * this.#segmentBytes) - first * this.#segmentBytes;
         await this.#copy(from, start, end, target, hasher);
       }
+      const hashed = await hasher.digest();
       await target.fsync();
-      return { temp: path, ...hasher.digest(), sizeBytes: hasher.sizeBytes };
+      return { temp: path, ...hashed };
     } catch (error) {
       await Promise.allSettled([target.close()]); // the failure that led here is the one to tell
       await Promise.allSettled([this.#files.remove(path)]);
@@ -314,16 +313,12 @@ export class Staging {
     const file = await this.#files.open(from);
     if (file === undefined) throw new CofferError("IO_ERROR", "a staged file went away while it was in use");
     try {
-      const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
-      for (let at = start; at < end; ) {
-        const length = await file.read(buffer.subarray(0, Math.min(buffer.length, end - at)), at);
-        if (length === 0) throw new CofferError("IO_ERROR", "a staged file became shorter while it was in use");
-        const piece = buffer.subarray(0, length);
-        const written = target.write(piece);
-        hasher.update(piece);
-        await written;
-        at += length;
+      let at = start;
+      for await (const piece of readRange(file, start, end, BUFFER_BYTES)) {
+        await Promise.all([target.write(piece), hasher.update(piece)]);
+        at += piece.length;
       }
+      if (at < end) throw new CofferError("IO_ERROR", "a staged file became shorter while it was in use");
     } finally {
       await file.close();
     }

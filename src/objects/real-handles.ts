@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Open files of the real Files port. Layer: objects. Reads, writes and fsyncs go to the thread pool, so that several run
+ * side by side. Not here: how a file is opened, and by which path (real-files.ts).
+ */
+import { type BigIntStats, closeSync, fchmodSync, fstatSync } from "node:fs";
+import { CofferError } from "../base/errors.ts";
+import { datasyncOf, fsyncOf, readAt, writeAt } from "./descriptors.ts";
+import { attempt, checkPosition, fileError } from "./file-errors.ts";
+import type { FilePlace, FileStat, NewFile, OpenFile } from "./files.ts";
+import { placeOf } from "./mounts.ts";
+
+export class NodeOpenFile implements OpenFile {
+  protected readonly fd: number;
+  protected readonly path: string;
+  #closed = false;
+  #running = new Set<Promise<number | undefined>>();
+
+  constructor(fd: number, path: string) {
+    this.fd = fd;
+    this.path = path;
+  }
+
+  async read(buffer: Uint8Array, position: number): Promise<number> {
+    checkPosition(this.path, position);
+    let filled = 0;
+    while (filled < buffer.length) {
+      const count = await this.run("read", () => readAt(this.fd, buffer.subarray(filled), position + filled));
+      if (count === 0) break;
+      filled += count;
+    }
+    return filled;
+  }
+
+  async stat(): Promise<FileStat> {
+    this.checkOpen();
+    return attempt("stat", this.path, () => toFileStat(fstatSync(this.fd, { bigint: true })));
+  }
+
+  async place(): Promise<FilePlace | undefined> {
+    this.checkOpen();
+    return attempt("find the mount of", this.path, () => placeOf(this.fd));
+  }
+
+  async fsync(): Promise<void> {
+    await this.run("fsync", () => fsyncOf(this.fd));
+  }
+
+  async setMode(mode: number): Promise<void> {
+    this.checkOpen();
+    attempt("set the mode of", this.path, () => fchmodSync(this.fd, mode));
+  }
+
+  /** Waits for what still runs: the system may give the number of a closed file to the next one at once. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.allSettled(this.#running);
+    attempt("close", this.path, () => closeSync(this.fd));
+  }
+
+  protected checkOpen(): void {
+    if (this.#closed) throw new CofferError("INTERNAL", `${this.path} was used after it was closed`);
+  }
+
+  /** Runs one call on the thread pool and holds `close` back until it has ended. */
+  protected async run<T extends number | undefined>(doing: string, call: () => Promise<T>): Promise<T> {
+    this.checkOpen();
+    const running = call();
+    this.#running.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      throw fileError(error, doing, this.path);
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+}
+
+/**
+ * So much is written before it is sent to the disk: else the system keeps gigabytes for the one fsync at the end, during
+ * which nothing else gets done.
+ */
+const BEHIND_BYTES = 128 * 1024 * 1024;
+
+export class NodeNewFile extends NodeOpenFile implements NewFile {
+  #sizeBytes = 0;
+  #sentBytes = 0;
+  #sending: Promise<void> | undefined;
+  #failure: unknown;
+
+  async write(bytes: Uint8Array): Promise<void> {
+    const start = this.#sizeBytes;
+    this.#sizeBytes += bytes.length; // taken before the first await: writes may overlap
+    let written = 0;
+    while (written < bytes.length) {
+      const rest = bytes.subarray(written);
+      written += await this.#final("write", () => writeAt(this.fd, rest, start + written));
+    }
+    if (this.#sending === undefined && this.#sizeBytes - this.#sentBytes >= BEHIND_BYTES) this.#sending = this.#send();
+  }
+
+  /** Durability of what was written so far begins behind the writer's back; a failure is told by the next call. */
+  async #send(): Promise<void> {
+    this.#sentBytes = this.#sizeBytes;
+    await this.#final("fsync", () => datasyncOf(this.fd)).catch(() => undefined);
+    this.#sending = undefined;
+  }
+
+  override async fsync(): Promise<void> {
+    await this.#sending; // the system tells a failure once, and may tell it there
+    await this.#final("fsync", () => fsyncOf(this.fd));
+  }
+
+  /** After one failure nothing succeeds: Linux drops the pages of a failed fsync, and the next fsync reports success. */
+  async #final<T extends number | undefined>(doing: string, call: () => Promise<T>): Promise<T> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      return await this.run(doing, call);
+    } catch (error) {
+      this.#failure ??= error;
+      throw error;
+    }
+  }
+}
+
+export function toFileStat(stat: BigIntStats): FileStat {
+  return {
+    kind: stat.isFile() ? "file" : stat.isDirectory() ? "folder" : "other",
+    sizeBytes: Number(stat.size),
+    mode: Number(stat.mode & 0o7777n),
+    links: Number(stat.nlink),
+    owner: Number(stat.uid),
+    device: stat.dev,
+    inode: stat.ino,
+    mtimeNs: stat.mtimeNs,
+    ctimeNs: stat.ctimeNs,
+  };
+}
