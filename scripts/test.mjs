@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs the tests: `node scripts/test.mjs [--fast | --slow | --covered | --rest] [--golden] [part of a path …]`.
- * `--fast` leaves out test/slow/ and *.slow.test.ts, `--slow` runs only these; `--covered` runs the fast ones and those of
- * covered.json, `--rest` all others. `--golden` rewrites the expected transcripts.
+ * Runs the tests: `node scripts/test.mjs [--quick | --fast | --slow | --covered | --rest] [--golden] [part of a path …]`.
+ * `--fast` leaves out test/slow/ and *.slow.test.ts, `--slow` runs only these; `--quick` leaves out those of lengthy.json
+ * too; `--covered` runs the fast ones and those of covered.json, `--rest` all others. `--golden` rewrites the expected
+ * transcripts.
  * Fails when a test fails, when none ran, when a file holds no test, and, with CI=true, when a test was skipped for a reason
  * that allowed-skips.json lacks.
  */
@@ -16,13 +17,19 @@ const TIMEOUT_MS = 30 * 60 * 1000;
 
 const isSlow = (name) => name.startsWith("test/slow/") || name.endsWith(".slow.test.ts");
 
-/** Which tests there are, two pairs that share them out. */
+/** Which tests there are: two pairs that share them out, and what is run before every commit. */
 const CHOICES = {
+  "--quick": (name, lengthy) => !isSlow(name) && !lengthy.has(name),
   "--fast": (name) => !isSlow(name),
   "--slow": isSlow,
   "--covered": (name, covered) => !isSlow(name) || covered.has(name),
   "--rest": (name, covered) => isSlow(name) && !covered.has(name),
 };
+
+const COVERED = { file: "covered.json", what: "slow tests", belongs: isSlow };
+const LENGTHY = { file: "lengthy.json", what: "tests that are not slow", belongs: (name) => !isSlow(name) };
+/** The list that a choice goes by. */
+const LISTS = { "--quick": LENGTHY, "--covered": COVERED, "--rest": COVERED };
 
 function parse(args) {
   const choices = Object.keys(CHOICES);
@@ -32,15 +39,15 @@ function parse(args) {
   const [choice, ...more] = choices.filter((name) => args.includes(name));
   if (more.length > 0) fail(`${choices.join(", ")}: expected one of them`, 2);
   const filters = args.filter((arg) => !arg.startsWith("-"));
-  const together = choice === "--fast" || choice === "--covered";
+  const together = choice === "--quick" || choice === "--fast" || choice === "--covered";
   return { choice, together, golden: args.includes("--golden"), filters };
 }
 
-/** The slow tests of covered.json. */
-function coveredAmong(all) {
-  const { tests } = JSON.parse(readFileSync(join(ROOT, "scripts", "covered.json"), "utf8"));
-  const wrong = tests.find((name) => !all.includes(name) || !isSlow(name));
-  if (wrong !== undefined) fail(`covered.json: expected slow tests, found ${wrong}`, 2);
+/** The tests that a file beside this one lists. A name that is none would be a test that nobody runs. */
+function listed({ file, what, belongs }, all) {
+  const { tests } = JSON.parse(readFileSync(join(ROOT, "scripts", file), "utf8"));
+  const wrong = tests.find((name) => !all.includes(name) || !belongs(name));
+  if (wrong !== undefined) fail(`${file}: expected ${what}, found ${wrong}`, 2);
   return new Set(tests);
 }
 
@@ -48,9 +55,9 @@ function testFiles({ choice, filters }) {
   const all = filesBelow(join(ROOT, "test"))
     .map((name) => `test/${name}`)
     .filter((name) => name.endsWith(".test.ts") && !name.includes("/node_modules/"));
-  const covered = choice === "--covered" || choice === "--rest" ? coveredAmong(all) : new Set();
+  const list = LISTS[choice] === undefined ? new Set() : listed(LISTS[choice], all);
   return all
-    .filter((name) => choice === undefined || CHOICES[choice](name, covered))
+    .filter((name) => choice === undefined || CHOICES[choice](name, list))
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 

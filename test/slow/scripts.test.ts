@@ -107,6 +107,15 @@ describe("scripts/test.mjs", () => {
     }
   });
 
+  test("--quick leaves out of the fast ones what lengthy.json lists", () => {
+    const tests = { "test/x.test.ts": GOOD, "test/a/y.test.ts": BAD, "test/slow/z.test.ts": BAD };
+    const listed = (...names: string[]) => ({ ...tests, "scripts/lengthy.json": JSON.stringify({ tests: names }) });
+    assert.equal(runner(listed("test/a/y.test.ts"), ["--quick"]).last, "1 passed, 0 failed, 0 skipped");
+    assert.equal(runner(listed(), ["--quick"]).last, "1 passed, 1 failed, 0 skipped");
+    assert.equal(runner(listed("test/slow/z.test.ts"), ["--quick"]).status, 2);
+    assert.equal(runner(listed("test/none.test.ts"), ["--quick"]).status, 2);
+  });
+
   test("the steps of .ci/run run every test once", () => {
     const steps = readFileSync(join(ROOT, ".ci/run"), "utf8");
     assert.match(steps, /^step 'coverage gate' node scripts\/coverage\.mjs$/mu);
