@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { type Digest, digestFromBytes } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 
@@ -99,11 +99,17 @@ interface Waiting {
   readonly fail: (error: unknown) => void;
 }
 
+/** The module is loaded here: it would take a tenth of the start of a command that hashes nothing large. */
+function startWorker(): Worker {
+  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  return new Worker(THREAD_SOURCE, { eval: true, execArgv: [], env: {}, name: "sha256" });
+}
+
 let thread: HashThread | undefined;
 
 /** A hash that is given up leaves some hundred bytes in the thread. */
 class HashThread {
-  readonly #worker = new Worker(THREAD_SOURCE, { eval: true, execArgv: [], env: {}, name: "sha256" });
+  readonly #worker = startWorker();
   readonly #waiting: Waiting[] = [];
   #begun = 0;
   #failure: CofferError | undefined;

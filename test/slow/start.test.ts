@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
+import { makeSafetensors } from "../support/store-fixture.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 let folder = "";
@@ -31,6 +32,13 @@ Module._load = function (request, parent, main) {
   const path = Module._resolveFilename(request, parent, main);
   appendFileSync(process.env.LOADED, (path.startsWith("/") ? pathToFileURL(path).href : path) + "\\n");
   return load.call(this, request, parent, main);
+};
+const threads = process.getBuiltinModule("node:worker_threads");
+threads.Worker = class extends threads.Worker {
+  constructor(program, options) {
+    super(program, options);
+    appendFileSync(process.env.LOADED, "thread " + options.name + "\\n");
+  }
 };`;
 
 before(() => {
@@ -90,7 +98,7 @@ test("start: the packed resolve and path load neither the command tree nor what 
     const own = loaded.filter((url) => url.includes("/dist/"));
     assert.deepEqual([...new Set(own)], [pathToFileURL(command).href]);
     if (args.includes("resolve"))
-      assert.ok(!loaded.some((url) => url.endsWith("fs/promises")), "a twentieth of a start");
+      assert.ok(!loaded.some((url) => /fs\/promises$|worker_threads$|^thread/u.test(url)), "a twentieth of a start");
   }
 });
 
@@ -99,4 +107,22 @@ test("start: the probe sees what a command loads", () => {
   assert.ok(packages(loaded).includes("commander"));
   assert.ok(loaded.some((url) => url.endsWith("fs/promises")));
   assert.ok(packages(coffer(["--store", "s", "add", "a*.gguf", "--name", "acme/b"]).loaded).includes("fast-glob"));
+});
+
+test("the packed command finds the thread that hashes what is large, and starts none for what is small", (t) => {
+  if (availableParallelism() < 2) return t.skip("one core");
+  const threadsOf = (...args: readonly string[]): number =>
+    coffer(["--store", "s", ...args]).loaded.filter((line) => line === "thread sha256").length;
+  writeFileSync(join(folder, "large.safetensors"), makeSafetensors(66 * 1024 * 1024));
+  assert.equal(threadsOf("add", "a.gguf", "--name", "acme/small"), 0);
+  assert.equal(threadsOf("add", "large.safetensors", "--name", "acme/large"), 1);
+  assert.equal(threadsOf("promote", "acme/large"), 0);
+  assert.equal(threadsOf("path", "acme/large"), 1);
+  assert.equal(threadsOf("fsck"), 1);
+  assert.equal(threadsOf("bundle", "create", "acme/tiny", "--out", "small.tar"), 0);
+  assert.equal(threadsOf("bundle", "create", "acme/large", "--out", "large.tar"), 1);
+  assert.equal(threadsOf("bundle", "verify", "large.tar"), 1);
+  const index = spawnSync("tar", ["-xOf", "small.tar", "bundle/index.json"], { cwd: folder, encoding: "utf8" }).stdout;
+  coffer(["clone", "small.tar", "other", "--root", `1:${JSON.parse(index).policies[0]}`]);
+  assert.equal(coffer(["--store", "other", "bundle", "import", "large.tar"]).loaded.includes("thread sha256"), true);
 });
