@@ -132,6 +132,11 @@ export const ERRORS = {
   SOURCE_CHANGED: entry(EXIT.busy, "let the other program finish writing the file, then add it again"),
   READ_ONLY: entry(EXIT.busy, "mount the file system for writing, or work on a copy; reading goes on as before"),
   REMOTE_FAILED: entry(EXIT.busy, "check the address and the network, then run it again"),
+  REMOTE_DENIED: entry(
+    EXIT.busy,
+    "set COFFER_HTTP_USER and COFFER_HTTP_PASSWORD, or ask who keeps the server; a login is sent over https only",
+  ),
+  REMOTE_CHANGED: entry(EXIT.busy, "the server's store moved while it was read: pull again, what came is kept"),
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),
   // incomplete
   BUNDLE_INCOMPLETE: entry(EXIT.incomplete, "bring the volumes that it names, and give all of them"),

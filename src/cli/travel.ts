@@ -52,10 +52,11 @@ export function addBundles(program: Command, act: Act): void {
 export function addTransfer(program: Command, act: Act): void {
   program
     .command("pull")
-    .description("take over what a remote has: another store, the bundles on a stick, or a git host")
-    .argument("<remote>", "its name, or its address: a folder, or git+http(s)://…")
-    .action(async (remote, _options, command) =>
-      act(async (context) => (await import("./commands/receive.ts")).runPull(context, remote))(command),
+    .description("take over what a remote has: another store, the bundles on a stick, a server, or a git host")
+    .argument("<remote>", "its name, or its address: a folder, http(s)://…, or git+http(s)://…")
+    .option("--cafile <file>", "of https: believe the certificate authorities in this file, and no others")
+    .action(async (remote, options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runPull(context, remote, options))(command),
     );
   program
     .command("push")
@@ -71,9 +72,10 @@ export function addTransfer(program: Command, act: Act): void {
   program
     .command("clone")
     .description("make a store with a policy root that you were given, filled from a bundle or another store")
-    .argument("<source>", "a bundle (a volume, or a folder with all of them), or another store's folder")
+    .argument("<source>", "a bundle (a volume, or a folder with all of them), another store's folder, or http(s)://…")
     .argument("<folder>", "a new or an empty folder")
     .option("--root <number:digest>", "the policy root, from somebody whom you know; without it nothing is made")
+    .option("--cafile <file>", "of https: believe the certificate authorities in this file, and no others")
     .action(async (source, folder, options, command) =>
       act(async (context) => (await import("./commands/receive.ts")).runClone(context, source, folder, options))(
         command,

@@ -9,6 +9,7 @@ import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { GitHost } from "../git/git-remote.ts";
 import type { Files } from "../objects/files.ts";
+import { type HttpOptions, httpSource } from "../sync/http-source.ts";
 import { VOLUME_FILE } from "../sync/volume-note.ts";
 import { type BundleRequest, makeBundle, receiverOf } from "./bundle.ts";
 import { volumeNumbers, type WrittenVolume, writeVolumes } from "./bundle-files.ts";
@@ -23,9 +24,13 @@ import { keepReceipt, kindOf, listRemotes, needRemote, noteRemote, type Remote }
 import { openStore, type Store } from "./store.ts";
 import { STORE_FILE } from "./store-file.ts";
 
+export type { HttpOptions };
+
 export interface ExchangeOptions extends ImportOptions {
   /** For git hosts. */
   readonly auth?: GitHost["auth"];
+  /** For servers. */
+  readonly http?: HttpOptions;
   /** Where the secrets and the memory of another store on this machine lie. */
   readonly locate: (root: string) => StoreLocation;
 }
@@ -72,10 +77,7 @@ export async function pullRemote(store: Store, remote: Peer, options: ExchangeOp
     case "git":
       return pullGit(store, remote, options);
     case "http":
-      throw new CofferError(
-        "UNSUPPORTED",
-        "pulling from a server is not built yet: pull from its folder, or from a stick",
-      );
+      return pullServer(store, remote, options);
     case "folder":
       return (await isStore(store, remote.url))
         ? pullFolder(store, remote, options)
@@ -106,6 +108,22 @@ async function pullFolder(store: Store, remote: Peer, options: ExchangeOptions):
   const report = await pull(store, remote.url, options);
   await note(store, { ...remote, store: report.store });
   return { reports: [report], faults: [], failed: [] };
+}
+
+/** How often a pull begins anew by itself because the server's store was written meanwhile. */
+const TRIES = 3;
+
+async function pullServer(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
+  for (let left = TRIES - 1; ; left -= 1) {
+    const source = await httpSource(remote.url, options.http);
+    try {
+      const report = await importFrom(store, source, options);
+      await note(store, { ...remote, store: report.store });
+      return { reports: [report], faults: [], failed: [] };
+    } catch (error) {
+      if (!isCofferError(error, "REMOTE_CHANGED") || left === 0) throw error;
+    }
+  }
 }
 
 /**
@@ -245,7 +263,10 @@ export async function pushRemote(
       return { volumes: [], commit, moved };
     }
     case "http":
-      throw new CofferError("UNSUPPORTED", "a server only reads: pull from it at the other side");
+      throw new CofferError(
+        "UNSUPPORTED",
+        "push: expected a folder, a store or a git host; a server is read-only: have it pull, or push to its folder",
+      );
     case "folder":
       return (await isStore(store, remote.url))
         ? pushFolder(store, remote, request, options)

@@ -58,7 +58,12 @@ export async function importFrom(store: Store, source: Source, options: ImportOp
   await store.sweep();
   const { index } = source;
   if (index.value.store === store.id) throw new CofferError("USAGE", "expected what another store sent, found our own");
-  const staging = await Staging.open(store.files, store.ports.random, index.id, index.value.segmentBytes);
+  const staging = await Staging.open(
+    store.files,
+    store.ports.random,
+    source.stagedBy ?? index.id,
+    index.value.segmentBytes,
+  );
   try {
     const report = await new Import(store, source, staging, options).run();
     await staging.end(false);
@@ -103,7 +108,10 @@ class Import {
     await this.#needAll();
     await this.#blobs.completeAll();
     this.#blobs.refuseGaps();
-    const more: Change[] = [indexChange(this.#store, index, await keepIndex(this.#writer, this.#source))];
+    const { unproven } = this.#source;
+    const more: Change[] = unproven
+      ? []
+      : [indexChange(this.#store, index, await keepIndex(this.#writer, this.#source))];
     const applied = receiver instanceof Adoption ? await receiver.finish(more) : await receiver.finish(head, more);
     return this.#tell(receiver, applied, sameRoot);
   }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Where what other stores send lies on this machine: volumes, folders with volumes, another store's folder. Layer: repo. */
+/** Where what other stores send lies: volumes, folders with volumes, another store's folder, a server. Layer: repo. */
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import type { CofferError } from "../base/errors.ts";
 import { blobPath } from "../objects/layout.ts";
 import { folderSource } from "../sync/folder-source.ts";
+import { type HttpOptions, httpSource } from "../sync/http-source.ts";
 import type { Source } from "../sync/source.ts";
 import { openVolumes } from "../sync/volumes.ts";
 import { findPlaces, type Media, type NamedPath, openMedia } from "./bundle-media.ts";
 import type { Ports } from "./ports.ts";
+import { kindOf } from "./remotes.ts";
 import { openStore, type Store } from "./store.ts";
 import { STORE_FILE } from "./store-file.ts";
 
@@ -47,8 +49,12 @@ export async function openFolderSource(root: string, ports: Ports, receiver?: St
   return folderSource({ files, objects, storeKey, log, has }, await other.head());
 }
 
-/** Another store's folder, or the volumes of a bundle at one path. */
-export async function openAny(path: NamedPath, ports: Ports): Promise<Incoming> {
+/** A server, another store's folder, or the volumes of a bundle at one path. */
+export async function openAny(path: NamedPath, ports: Ports, http: HttpOptions = {}): Promise<Incoming> {
+  if (/^https?:/i.test(path.shown)) {
+    kindOf(path.shown); // refuses what is no address
+    return { source: await httpSource(path.shown, http), faults: [] };
+  }
   const [place] = await findPlaces(ports, [path]);
   const isStore = place?.path === "." && (await place.files.stat(STORE_FILE))?.kind === "file";
   if (isStore) return { source: await openFolderSource(path.absolute, ports), faults: [] };

@@ -76,11 +76,13 @@ export function kindOf(address: string): RemoteKind {
     const expected = "a folder, http://…, https://…, git+http://… or git+https://…";
     throw new CofferError("USAGE", `remote: expected ${expected}, found ${quote(address, 200)}`);
   }
+  const kind = git ? "GIT" : "HTTP";
   if (found.username !== "" || found.password !== "") {
-    throw new CofferError(
-      "USAGE",
-      "remote: expected an address without a user: set COFFER_GIT_USER and COFFER_GIT_PASSWORD",
-    );
+    const text = "remote: expected an address without a user";
+    throw new CofferError("USAGE", `${text}: set COFFER_${kind}_USER and COFFER_${kind}_PASSWORD`);
+  }
+  if (!git && /[?#]/.test(plain)) {
+    throw new CofferError("USAGE", `remote: expected an address without ? and #, found ${quote(address, 200)}`);
   }
   return git ? "git" : "http";
 }
@@ -108,13 +110,10 @@ export async function needRemote(store: Store, name: string): Promise<Remote> {
   throw new CofferError("REMOTE_NOT_FOUND", `no remote is called ${quote(name, 80)}; there are: ${known}`);
 }
 
-/** @param address - see `Remote.url`. @throws CofferError EXISTS, USAGE, UNSUPPORTED, NAME_INVALID, LIMIT_EXCEEDED, NO_STORE_KEY */
+/** @param address - see `Remote.url`. @throws CofferError EXISTS, USAGE, NAME_INVALID, LIMIT_EXCEEDED, NO_STORE_KEY */
 export async function addRemote(store: Store, name: string, address: string): Promise<Remote> {
   const remote = { name: parseLabel(name, "remote"), url: address };
-  if (kindOf(address) === "http") {
-    const text = "a server cannot be pulled from yet: use its store's folder, a stick, or a git host (git+http…)";
-    throw new CofferError("UNSUPPORTED", `remote: ${text}`);
-  }
+  kindOf(address);
   const remotes = await listRemotes(store);
   if (remotes.some((other) => other.name === remote.name)) {
     throw new CofferError("EXISTS", `a remote is called ${remote.name} already: remove it first`);

@@ -17,11 +17,12 @@ import { missingBlob, readChunkList } from "./blobs.ts";
 import { readManifest } from "./dossier.ts";
 import { LeastRecent, Probe } from "./serving-cache.ts";
 import { ServingNames } from "./serving-names.ts";
+import { type Offer, ServingOffers } from "./serving-offer.ts";
 import { ServingReceipts } from "./serving-receipts.ts";
 import { ServingVerdicts } from "./serving-verdicts.ts";
 import type { Store } from "./store.ts";
 
-export type { HeadView, ManifestFile, SharedBlob, Verdict };
+export type { HeadView, ManifestFile, Offer, SharedBlob, Verdict };
 export { PIECE_BYTES };
 
 /** Files in all manifests that are kept parsed; one larger manifest is kept alone. */
@@ -57,6 +58,8 @@ export class Serving {
   private readonly chunkLists = new LeastRecent<Uint8Array>(CHUNK_LIST_BYTES, (bytes) => bytes.length);
   private readonly blobs: SharedBlobs;
   private readonly receipts: ServingReceipts | undefined;
+  /** What other stores are offered. */
+  readonly offers: ServingOffers;
 
   /** @param onFault - makes receipts and goes by them, where this account can; told what goes wrong beside the work */
   constructor(store: Store, onFault?: (error: unknown) => void) {
@@ -67,6 +70,7 @@ export class Serving {
       this.receipts = new ServingReceipts(files, receipts, ports.clock, onFault);
     }
     this.verdicts = new ServingVerdicts(store);
+    this.offers = new ServingOffers(store, (head, name) => this.verdict(head, name));
     this.blobs = new SharedBlobs(store.files, new ChunkCache(CHUNK_BYTES));
     this.probe = new Probe(() => store.head());
   }

@@ -13,6 +13,7 @@ import { COMMON_HEADERS, sendRefusal } from "./answer.ts";
 import { type ByteSpan, chooseRange, entityTag, ifMatchHolds, ifNoneMatchHits, ifRangeHolds } from "./conditions.ts";
 import type { Download, Downloads } from "./downloads.ts";
 import { refuse, refuseBusy } from "./refusal.ts";
+import { writeBytes } from "./write-bytes.ts";
 
 /**
  * Answers and returns when the last byte was handed to the socket, or the client is gone.
@@ -109,7 +110,7 @@ async function sendSpan(
   let ready = first;
   for (let position = start; position < end; ) {
     const length = Math.min(ready, end - position);
-    if (!(await write(response, buffer.subarray(0, length)))) return false;
+    if (!(await writeBytes(response, buffer.subarray(0, length)))) return false;
     position += length;
     if (position === end) break;
     if (position % LIMITS.chunkBytes === 0 && !(await stillTrusted(serving, download.blob))) return false;
@@ -122,17 +123,4 @@ async function sendSpan(
 /** Asks at the newest head; where nothing changed, two caches answer. */
 async function stillTrusted(serving: Serving, blob: Digest): Promise<boolean> {
   return (await serving.trustedFile(await serving.head(), blob)) !== undefined;
-}
-
-/** Resolves when the bytes may be overwritten: true, or false once the client is gone. */
-function write(response: ServerResponse, bytes: Uint8Array): Promise<boolean> {
-  if (response.destroyed) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const gone = (): void => resolve(false);
-    response.once("close", gone);
-    response.write(bytes, (error) => {
-      response.off("close", gone);
-      resolve(error === undefined || error === null);
-    });
-  });
 }

@@ -13,6 +13,7 @@ import { Connections } from "./connections.ts";
 import { Downloads } from "./downloads.ts";
 import { checkHosts, type HostList, hostList } from "./hosts.ts";
 import { answerHealth, answerModel, answerPage, answerResolve } from "./model-answers.ts";
+import { OfferAnswers } from "./offer-answer.ts";
 import { type Refusal, refuse, refuseFault } from "./refusal.ts";
 import { checkRequest, HEADER_BYTES, hasBody, MOST_HEADERS } from "./request.ts";
 import type { Route } from "./target.ts";
@@ -70,6 +71,7 @@ export function createServer(store: Store, options: ServerOptions = {}): CofferS
     hosts: hostList(0, extraHosts),
     connections: new Connections(settings.maxConnections),
     downloads: new Downloads(serving, settings.maxDownloads, onFault),
+    offers: new OfferAnswers(serving),
     onFault,
   };
   const server = makeHttpServer(context, settings);
@@ -99,6 +101,7 @@ interface Context {
   readonly serving: Serving;
   readonly connections: Connections;
   readonly downloads: Downloads;
+  readonly offers: OfferAnswers;
   readonly onFault: (error: unknown) => void;
   /** Known once the port is. */
   hosts: HostList;
@@ -168,8 +171,14 @@ async function answer(context: Context, request: IncomingMessage, response: Serv
   const route = checkRequest(request, context.hosts);
   if (route.kind === "refusal") return sendRefusal(response, route);
   try {
-    if (route.kind === "blob")
-      return await answerBlob(context.serving, context.downloads, request, response, route.blob);
+    switch (route.kind) {
+      case "blob":
+        return await answerBlob(context.serving, context.downloads, request, response, route.blob);
+      case "offer":
+      case "offer-signature":
+      case "offer-documents":
+        return await context.offers.answer(request, response, route);
+    }
     const body = await answerJson(context.serving, route);
     if (body.kind === "json") return sendJson(response, body);
     if (body.status >= 500) context.onFault(new CofferError("CORRUPT", body.message));
@@ -182,7 +191,9 @@ async function answer(context: Context, request: IncomingMessage, response: Serv
   }
 }
 
-function answerJson(serving: Serving, route: Exclude<Route, { kind: "blob" }>): Promise<Refusal | JsonAnswer> {
+type JsonRoute = Extract<Route, { kind: "health" | "models" | "model" | "resolve" }>;
+
+function answerJson(serving: Serving, route: JsonRoute): Promise<Refusal | JsonAnswer> {
   switch (route.kind) {
     case "health":
       return answerHealth(serving);

@@ -15,7 +15,9 @@ export type Route =
   | { readonly kind: "models"; readonly limit: number; readonly after: Name | undefined }
   | { readonly kind: "model"; readonly name: Name }
   | { readonly kind: "resolve"; readonly name: Name }
-  | { readonly kind: "blob"; readonly blob: Digest };
+  | { readonly kind: "blob"; readonly blob: Digest }
+  | { readonly kind: "offer" }
+  | { readonly kind: "offer-signature" | "offer-documents"; readonly index: Digest };
 
 const TARGET_CHARS = 2048;
 /** Visible ASCII without a fragment: what a target may hold (RFC 3986 section 2). */
@@ -58,6 +60,7 @@ function route(parts: readonly string[], query: ReadonlyMap<string, string>): Ro
   if (second === "models") return parseModel("model", rest);
   if (second === "resolve") return parseModel("resolve", rest);
   if (second === "blobs") return parseBlob(rest);
+  if (second === "bundle") return parseOffer(rest);
   return refuse("NOT_FOUND");
 }
 
@@ -84,6 +87,14 @@ function parseBlob(parts: readonly string[]): Route | Refusal {
   const [algorithm, hex, more] = parts;
   if (algorithm !== "sha256" || hex === undefined || more !== undefined || !isDigest(hex)) return refuse("NOT_FOUND");
   return { kind: "blob", blob: hex };
+}
+
+function parseOffer(parts: readonly string[]): Route | Refusal {
+  const [index, what, more] = parts;
+  if (index === undefined) return { kind: "offer" };
+  if (!isDigest(index) || more !== undefined) return refuse("NOT_FOUND");
+  if (what === "signature" || what === "documents") return { kind: `offer-${what}`, index };
+  return refuse("NOT_FOUND");
 }
 
 function parsePage(query: ReadonlyMap<string, string>): Route | Refusal {

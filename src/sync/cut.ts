@@ -68,7 +68,8 @@ function staysHere(
   return Array.from({ length: count }, (_, at) => first + at).every((chunk) => spare.has(chunk));
 }
 
-function partsOf(item: Item, segmentBytes: number): readonly Item[] {
+/** A blob that is over the size, in parts. @throws CofferError LIMIT_EXCEEDED */
+export function partsOf(item: Item, segmentBytes: number): readonly Item[] {
   if (item.kind !== "blob" || item.sizeBytes <= segmentBytes) return [item];
   const count = Math.ceil(item.sizeBytes / segmentBytes);
   if (count > MOST_PARTS) {

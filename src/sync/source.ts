@@ -29,6 +29,10 @@ export interface Source {
   readonly index: Stored<BundleIndex>;
   /** The store key's signature over the index, which verified; undefined where the source is a store's own folder. */
   readonly signature?: { readonly publicKey: PublicKey; readonly armored: string };
+  /** Nobody has shown that the index is of the store that it names: nothing of it is remembered of that store. */
+  readonly unproven?: true;
+  /** What half-arrived blobs are kept by until another try; the index's id when left out. */
+  readonly stagedBy?: Digest;
   /** What is not at hand, in words for people ("volume 2 of 3"); empty when everything is. */
   readonly missing: readonly string[];
   /**

@@ -204,6 +204,8 @@ async function transfer(script: Script): Promise<void> {
   await script.ok("pull stick --store cloned.coffer");
   await script.no("push none --store my.coffer", "REMOTE_NOT_FOUND");
   await script.no("push http://127.0.0.1:1 --store my.coffer", "UNSUPPORTED");
+  await script.no("pull http://127.0.0.1:1 --store cloned.coffer", "REMOTE_FAILED");
+  await script.no("clone http://127.0.0.1:1 web.coffer", "REMOTE_FAILED");
 }
 
 async function upkeep(script: Script): Promise<void> {

@@ -124,7 +124,7 @@ test("places without a name can be pulled from; nothing is noted of them; unknow
   await pullRemote(b.store, peer, options(b));
   assert.deepEqual(await listRemotes(b.store), []);
   await assert.rejects(findPeer(b.store, "hub", join(team.folder, "hub")), { code: "REMOTE_NOT_FOUND" });
-  await assert.rejects(pullRemote(b.store, { url: "http://127.0.0.1:1" }, options(b)), { code: "UNSUPPORTED" });
+  await assert.rejects(pullRemote(b.store, { url: "http://127.0.0.1:1" }, options(b)), { code: "REMOTE_FAILED" });
   await assert.rejects(pushRemote(b.store, { url: "http://127.0.0.1:1" }, everything, options(b)), {
     code: "UNSUPPORTED",
   });

@@ -34,6 +34,8 @@ test("what an address is, and what is none", () => {
     "file:///x",
     "http://",
     "https://u:p@a.example/",
+    "https://a.example/x?y",
+    "https://a.example/#x",
   ])
     assert.throws(() => kindOf(bad), { code: "USAGE" }, bad);
 });
@@ -52,7 +54,7 @@ test("remotes are added, listed by name, changed and removed; a name is taken on
   await assert.rejects(addRemote(store, "hub", "/elsewhere"), { code: "EXISTS" });
   await assert.rejects(addRemote(store, "no name", "/elsewhere"), { code: "NAME_INVALID" });
   await assert.rejects(addRemote(store, "x", "elsewhere"), { code: "USAGE" });
-  await assert.rejects(addRemote(store, "x", "http://127.0.0.1:8470"), { code: "UNSUPPORTED" });
+  await assert.rejects(addRemote(store, "x", "http://127.0.0.1:8470/?q"), { code: "USAGE" });
   await assert.rejects(removeRemote(store, "gone"), { code: "REMOTE_NOT_FOUND" });
   await assert.rejects(needRemote(store, "../hub"), { code: "REMOTE_NOT_FOUND" });
   await removeRemote(store, "hub");

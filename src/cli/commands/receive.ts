@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { short } from "../../base/digest.ts";
 import { CofferError, ERRORS, EXIT } from "../../base/errors.ts";
 import { clone, parseRoot } from "../../repo/clone.ts";
+import type { HttpOptions } from "../../repo/exchange.ts";
 import { type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } from "../../repo/exchange.ts";
 import { type ImportReport, importFrom } from "../../repo/import.ts";
 import { messageWith, openAny, openBundle } from "../../repo/incoming.ts";
@@ -11,6 +12,7 @@ import type { Store } from "../../repo/store.ts";
 import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
 import { clonedJson, importedJson, pulledJson, pushedJson } from "../json-transfer.ts";
+import { readSmallFile } from "../small-file.ts";
 import { mediaOf, requestOf } from "./bundle.ts";
 
 function progressOf({ ui }: Context) {
@@ -27,10 +29,36 @@ export async function runBundleImport(context: Context, places: readonly string[
   return tell(context, report, storeFlag(context));
 }
 
-function exchangeOptions(context: Context): ExchangeOptions {
-  const { COFFER_GIT_USER: username, COFFER_GIT_PASSWORD: password } = context.io.env;
-  const auth = username === undefined || password === undefined ? {} : { auth: { username, password } };
-  return { ...progressOf(context), ...auth, locate: (root) => locate(context, root) };
+function loginOf({ io: { env } }: Context, kind: "GIT" | "HTTP") {
+  const [username, password] = [env[`COFFER_${kind}_USER`], env[`COFFER_${kind}_PASSWORD`]];
+  return username === undefined || password === undefined ? undefined : { username, password };
+}
+
+function exchangeOptions(context: Context, { cafile }: HttpFlags = {}): ExchangeOptions {
+  const auth = loginOf(context, "GIT");
+  return {
+    ...progressOf(context),
+    ...(auth === undefined ? {} : { auth }),
+    http: httpOptions(context, cafile),
+    locate: (root) => locate(context, root),
+  };
+}
+
+export interface HttpFlags {
+  readonly cafile?: string;
+}
+
+/** A file of certificate authorities, as systems have them. */
+const AUTHORITIES_BYTES = 4 * 1024 * 1024;
+
+function httpOptions(context: Context, cafile: string | undefined): HttpOptions {
+  const login = loginOf(context, "HTTP");
+  const auth = login === undefined ? {} : { login };
+  if (cafile === undefined) return auth;
+  const what = "certificate authorities";
+  const bytes = readSmallFile(resolve(context.io.cwd, cafile), AUTHORITIES_BYTES, what);
+  const authorities = new TextDecoder().decode(bytes);
+  return { ...auth, authorities };
 }
 
 function peerOf({ io }: Context, store: Store, remote: string): Promise<Peer> {
@@ -38,10 +66,10 @@ function peerOf({ io }: Context, store: Store, remote: string): Promise<Peer> {
 }
 
 /** @returns the exit status of the import that went worst */
-export async function runPull(context: Context, remote: string): Promise<number> {
+export async function runPull(context: Context, remote: string, flags: HttpFlags): Promise<number> {
   const { ui } = context;
   const store = await open(context);
-  const pulled = await pullRemote(store, await peerOf(context, store, remote), exchangeOptions(context));
+  const pulled = await pullRemote(store, await peerOf(context, store, remote), exchangeOptions(context, flags));
   showLate(context, store);
   const { reports, faults, failed, receipt } = pulled;
   for (const fault of faults) ui.warn(`left out: ${fault}`);
@@ -82,7 +110,7 @@ export async function runPush(
   return done.report === undefined ? EXIT.ok : tell(context, done.report, storeFlag(context));
 }
 
-export interface CloneOptions {
+export interface CloneOptions extends HttpFlags {
   readonly root?: string;
 }
 
@@ -96,8 +124,9 @@ export async function runClone(
   if (source === "-") throw new CofferError("USAGE", "clone: expected a path, since it is read twice, found a pipe");
   const root = options.root === undefined ? undefined : parseRoot(options.root);
   const path = { absolute: resolve(io.cwd, source), shown: source };
-  const again = async () => (await openAny(path, io.ports)).source;
-  const { faults } = await openAny(path, io.ports);
+  const http = httpOptions(context, options.cafile);
+  const again = async () => (await openAny(path, io.ports, http)).source;
+  const { faults } = await openAny(path, io.ports, http);
   for (const fault of faults) ui.warn(`left out: ${fault}`);
   const target = resolve(io.cwd, folder);
   const { store, made, report } = await clone(locate(context, target), again, root, io.ports, progressOf(context));

@@ -92,6 +92,8 @@ export async function findFork(
   const at = before === undefined ? undefined : forkedAt(before.value.log, value.log);
   if (before !== undefined && at !== undefined) {
     const text = `store ${short(value.store)} has shown two entries ${at}: nothing that it trusts is adopted`;
+    // Whoever says so without a signature of that store proves nothing against it, and gets nothing adopted either.
+    if (source.unproven) return { error: new CofferError("LOG_FORKED", text), changes: [] };
     const ids = [before.id, await keepIndex(writer, source)];
     return { error: new CofferError("LOG_FORKED", text), changes: [{ kind: "union", ref, ids }] };
   }

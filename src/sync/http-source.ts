@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A `coffer serve` as a source: its index, all documents in one stream, and blobs in ranges. Layer: sync.
+ * Addresses: docs/http.md, "For other stores". Every byte proves itself to the importer; nothing here is believed.
+ *
+ * The server's store may move meanwhile. Documents of an index stay as they are; a blob whose trust has ended is not given
+ * out any more, and denials that were added since the index was made are asked for once all has come: both end in
+ * REMOTE_CHANGED, so that a revocation wins over the pull that it overtakes.
+ */
+import { type Digest, short } from "../base/digest.ts";
+import { CofferError, isCofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
+import { quote } from "../base/quote.ts";
+import type { Stored } from "../objects/documents/schema.ts";
+import { type BundleIndex, parseBundleIndex } from "./bundle-index.ts";
+import { type Asked, type HttpAnswer, type HttpOptions, HttpReader } from "./http-reader.ts";
+import { streamInput } from "./input.ts";
+import type { Item, Parcel, Source } from "./source.ts";
+import { indexSignaturePath } from "./volume-note.ts";
+import { checkIndex } from "./volume-reader.ts";
+
+export type { HttpOptions };
+
+type BlobItem = Extract<Item, { kind: "blob" }>;
+
+/** Of the body of a refusal. */
+const REFUSAL_BYTES = 4096;
+
+/** Where a server offers its index. */
+export const OFFER_PATH = "/v1/bundle";
+
+/**
+ * Asks for the index, and nothing else yet.
+ * @throws CofferError REMOTE_FAILED, REMOTE_DENIED; BUNDLE_INVALID, SIGNATURE_INVALID - what it offers is no good
+ */
+export async function httpSource(address: string, options: HttpOptions = {}): Promise<Source> {
+  const reader = new HttpReader(address, options);
+  try {
+    const offer = new Offer(reader);
+    const index = await offer.readIndex();
+    if (index === undefined) throw reader.failed("expected an index, found none");
+    return await offer.sourceOf(index);
+  } finally {
+    reader.close();
+  }
+}
+
+class Offer {
+  readonly #reader: HttpReader;
+
+  constructor(reader: HttpReader) {
+    this.#reader = reader;
+  }
+
+  /** @param known - undefined is returned if it is still this one */
+  async readIndex(known?: Digest): Promise<Stored<BundleIndex> | undefined> {
+    const headers = known === undefined ? {} : { "if-none-match": `"${known}"` };
+    const answer = await this.#reader.get({ path: OFFER_PATH, headers, mostBytes: LIMITS.bundleIndexBytes });
+    if (answer.status === 304 && known !== undefined) {
+      answer.end();
+      return undefined;
+    }
+    if (answer.status !== 200) throw await this.#refused(answer, "its index");
+    const index = parseBundleIndex(await collect(answer));
+    return index.id === known ? undefined : index;
+  }
+
+  async sourceOf(index: Stored<BundleIndex>): Promise<Source> {
+    const armored = await this.#readSignature(index);
+    const path = indexSignaturePath(index.value.storeKey.keyId);
+    const { signature } = armored === undefined ? {} : checkIndex(index, { path, armored }, this.#reader.shown);
+    return {
+      ...{ index, missing: [], stagedBy: index.value.store },
+      ...(signature === undefined ? { unproven: true } : { signature }),
+      parcels: (wants) => this.#parcels(index, wants),
+    };
+  }
+
+  /** undefined: the server has no store key at hand. */
+  async #readSignature({ id }: Stored<BundleIndex>): Promise<Uint8Array | undefined> {
+    const asked = { path: `${OFFER_PATH}/${id}/signature`, mostBytes: LIMITS.signatureBytes };
+    const answer = await this.#reader.get(asked);
+    if (answer.status === 200) return collect(answer);
+    if (answer.status !== 404) throw await this.#refused(answer, "the signature of its index");
+    answer.end();
+    return undefined;
+  }
+
+  async *#parcels(index: Stored<BundleIndex>, wants: (item: Item) => boolean): AsyncGenerator<Parcel> {
+    try {
+      yield* this.#documents(index, wants);
+      yield* this.#blobs(index, wants);
+      await this.#refuseChange(index);
+    } finally {
+      this.#reader.close();
+    }
+  }
+
+  async *#documents(index: Stored<BundleIndex>, wants: (item: Item) => boolean): AsyncGenerator<Parcel> {
+    const small = index.value.items.filter(({ kind }) => kind !== "blob");
+    const sizeBytes = small.reduce((sum, item) => sum + item.sizeBytes, 0);
+    const answer = await this.#reader.get({ path: `${OFFER_PATH}/${index.id}/documents`, sizeBytes });
+    if (answer.status === 404) throw this.#changed(answer, "it offers another index by now");
+    if (answer.status !== 200) throw await this.#refused(answer, "its documents");
+    const body = answer.body();
+    const input = streamInput(body, this.#reader.shown);
+    try {
+      for (const item of small) {
+        let isRead = false;
+        const read = (): AsyncIterable<Uint8Array> => {
+          isRead = true;
+          return input.pieces(item.sizeBytes);
+        };
+        if (wants(item)) yield { item, read };
+        if (!isRead) await input.skip(item.sizeBytes);
+      }
+      if (!(await input.atEnd())) throw this.#reader.failed("its documents are longer than its index says");
+    } finally {
+      await body.return(undefined);
+    }
+  }
+
+  async *#blobs(index: Stored<BundleIndex>, wants: (item: Item) => boolean): AsyncGenerator<Parcel> {
+    const { items, segmentBytes } = index.value;
+    const sizes = new Map<Digest, number>();
+    for (const item of items)
+      if (item.kind === "blob") sizes.set(item.blob, (sizes.get(item.blob) ?? 0) + item.sizeBytes);
+    for (const item of items) {
+      if (item.kind !== "blob" || !wants(item)) continue;
+      const span = item.part === undefined ? undefined : { start: item.part * segmentBytes, of: sizes.get(item.blob) };
+      yield { item, read: () => this.#bytes(index, item, span) };
+    }
+  }
+
+  async *#bytes(index: Stored<BundleIndex>, item: BlobItem, span: Span | undefined): AsyncGenerator<Uint8Array> {
+    const end = (span?.start ?? 0) + item.sizeBytes - 1;
+    const headers = span === undefined ? {} : { range: `bytes=${span.start}-${end}` };
+    const asked: Asked = { path: `/v1/blobs/sha256/${item.blob}`, headers, sizeBytes: item.sizeBytes };
+    const answer = await this.#reader.get(asked);
+    const what = `blob ${short(item.blob)}`;
+    if (answer.status === 404 || answer.status === 410)
+      throw this.#changed(answer, `${what} is not given out any more`);
+    if (answer.status !== (span === undefined ? 200 : 206)) throw await this.#refused(answer, what);
+    const range = answer.field("content-range");
+    if (span !== undefined && range !== `bytes ${span.start}-${end}/${span.of}`) {
+      answer.end();
+      throw this.#reader.failed(`${what}: expected the range that was asked for, found ${quote(range ?? "none", 80)}`);
+    }
+    try {
+      yield* answer.body();
+    } catch (error) {
+      // A server cuts what is revoked while it is sent: that is no fault of the network.
+      if (isCofferError(error, "REMOTE_FAILED")) await this.#refuseChange(index);
+      throw error;
+    }
+  }
+
+  /** @throws CofferError REMOTE_CHANGED - the server knows of denials, or of a policy, that the index does not have */
+  async #refuseChange({ id, value }: Stored<BundleIndex>): Promise<void> {
+    const newer = await this.readIndex(id);
+    if (newer === undefined) return;
+    const known = new Set([...value.policies, ...value.revocations, ...value.refusals]);
+    const { policies, revocations, refusals } = newer.value;
+    if ([...policies, ...revocations, ...refusals].every((one) => known.has(one))) return;
+    throw new CofferError("REMOTE_CHANGED", `${this.#reader.shown}: something was denied there during the pull`);
+  }
+
+  #changed(answer: HttpAnswer, what: string): CofferError {
+    answer.end();
+    return new CofferError("REMOTE_CHANGED", `${this.#reader.shown}: ${what}`);
+  }
+
+  async #refused(answer: HttpAnswer, what: string): Promise<CofferError> {
+    const code = await codeOf(answer);
+    const { status } = answer;
+    const more = status === 421 ? "; a proxy before a server has to name its host: see docs/http.md" : "";
+    return this.#reader.failed(`${what}: it answered ${status}${code === undefined ? "" : ` ${code}`}${more}`);
+  }
+}
+
+/** Where a part lies in its blob. */
+interface Span {
+  readonly start: number;
+  readonly of: number | undefined;
+}
+
+async function collect(answer: HttpAnswer, mostBytes?: number): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of answer.body(mostBytes)) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+/** The code that a refusal of a coffer server gives, if it is one; what else it says is not for terminals. */
+async function codeOf(answer: HttpAnswer): Promise<string | undefined> {
+  const text = (await collect(answer, REFUSAL_BYTES)).toString("latin1");
+  return /^\{"error":\{"code":"([A-Z_]{1,40})"/.exec(text)?.[1];
+}

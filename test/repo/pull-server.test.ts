@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Pulling from a server: what comes of an honest one, of one that changes meanwhile, and of hostile ones. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { parseName } from "../../src/base/names.ts";
+import { remoteRef } from "../../src/base/ref-path.ts";
+import { generatePrivateKey } from "../../src/keys/private-key.ts";
+import { nodeSigner } from "../../src/keys/signer.ts";
+import { signSshsig } from "../../src/keys/sshsig.ts";
+import { clone } from "../../src/repo/clone.ts";
+import { type ExchangeOptions, findPeer, pullRemote, pushRemote } from "../../src/repo/exchange.ts";
+import { fsck } from "../../src/repo/fsck.ts";
+import { openAny, openFolderSource } from "../../src/repo/incoming.ts";
+import { pull } from "../../src/repo/pull.ts";
+import { addRemote, needRemote } from "../../src/repo/remotes.ts";
+import { resolve } from "../../src/repo/resolve.ts";
+import { createServer } from "../../src/server/server.ts";
+import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
+import { partsOf } from "../../src/sync/cut.ts";
+import { itemPath } from "../../src/sync/source.ts";
+import { documentsOf, type Offered, startOffering, type Twist, whole } from "../support/offering-server.ts";
+import { makeSafetensors } from "../support/store-fixture.ts";
+import { inMemory, type Member, makeTeam, model, sharedRefs } from "../support/team-stores.ts";
+
+const NAME = "acme/tiny@main";
+const MIB = 1024 * 1024;
+
+const options = (member: Member): ExchangeOptions => ({
+  locate: (root) => ({ ...member.location, root }),
+  http: { silenceMs: 2000 },
+});
+
+const pullFrom = (member: Member, url: string) => pullRemote(member.store, { url }, options(member));
+
+async function outcomes(member: Member, url: string): Promise<Record<string, string>> {
+  const { reports } = await pullFrom(member, url);
+  return Object.fromEntries(reports.flatMap(({ names }) => names.map(({ name, outcome }) => [name, outcome])));
+}
+
+const isTrusted = async ({ store }: Member, name = NAME): Promise<boolean> =>
+  (await resolve(store, parseName(name)).catch(() => undefined))?.verdict.trusted ?? false;
+
+/** `coffer serve` over the store, as another process would. */
+async function serve(t: TestContext, member: Member): Promise<string> {
+  const server = createServer(await member.open());
+  const { port } = await server.listen(0);
+  t.after(() => server.close(0));
+  return `http://127.0.0.1:${port}`;
+}
+
+async function makeTwo(t: TestContext) {
+  const team = makeTeam(t);
+  return { team, a: await team.store("a"), b: await team.store("b") };
+}
+
+/** What a store holds, with blobs cut into parts of 8 MiB; signed by its key unless told otherwise. */
+async function offerOf({ store, location }: Member, change: Partial<BundleIndex> = {}): Promise<Offered> {
+  const { source, files } = await inMemory(await openFolderSource(location.root, store.ports));
+  const { value } = source.index;
+  const items = value.items.flatMap((item) => partsOf(item, 8 * MIB));
+  const cut = new Map(files);
+  for (const item of items) {
+    if (item.kind !== "blob" || item.part === undefined) continue;
+    const bytes = files.get(itemPath({ kind: "blob", blob: item.blob, sizeBytes: 0 }));
+    cut.set(
+      itemPath(item),
+      bytes?.subarray(item.part * 8 * MIB, item.part * 8 * MIB + item.sizeBytes) ?? new Uint8Array(),
+    );
+  }
+  const index = makeBundleIndex({ ...value, items, segmentBytes: 8 * MIB, volumes: [items.length], ...change });
+  return { index, signature: await signSshsig(await store.needSigner(), "coffer-bundle", index.bytes), files: cut };
+}
+
+const blobsIn = ({ location }: Member): string[] =>
+  readdirSync(join(location.root, "blobs"), { recursive: true, encoding: "utf8" }).filter((path) => path.length > 2);
+
+const isBlob = (url: string | undefined): boolean => url?.startsWith("/v1/blobs/") === true;
+const isDocuments = (url: string | undefined): boolean => url?.endsWith("/documents") === true;
+
+test("a pull from a server brings what a pull from the folder brings; the same again moves nothing", async (t) => {
+  const { team, a, b } = await makeTwo(t);
+  const c = await team.store("c");
+  await a.trust("acme/tiny", { "m.safetensors": makeSafetensors(9 * MIB, 1) });
+  await a.trust("acme/gone", model(2));
+  await a.revoke("acme/gone", "leaked");
+  await a.trust("acme/again", model(3));
+  await a.revoke("acme/again");
+  await a.trust("acme/again", model(4));
+  await a.add("acme/waits", model(5));
+  const url = await serve(t, a);
+  await addRemote(b.store, "hub", url);
+  const hub = await findPeer(b.store, "hub", "/nowhere");
+  const pulled = await pullRemote(b.store, hub, options(b));
+  assert.deepEqual(
+    pulled.reports[0]?.names.map(({ name, outcome, standing }) => `${name} ${outcome} ${standing}`),
+    ["acme/again@main adopted trusted", "acme/gone@main adopted revoked", "acme/tiny@main adopted trusted"],
+  );
+  await pull(c.store, a.location.root, {});
+  assert.deepEqual(await sharedRefs(b.store), await sharedRefs(c.store));
+  assert.equal(await isTrusted(b), true);
+  assert.equal((await needRemote(b.store, "hub")).store, a.store.id);
+  assert.notEqual(await (await b.store.head()).readRef(remoteRef(a.store.id, "index")), undefined);
+  assert.deepEqual((await pullRemote(b.store, hub, options(b))).reports[0]?.entries, []);
+
+  await a.revoke("acme/tiny", "bad");
+  assert.equal((await outcomes(b, url))[NAME], "adopted");
+  assert.equal(await isTrusted(b), false);
+  assert.deepEqual((await fsck(b.store)).problems, []);
+  await assert.rejects(
+    pushRemote(b.store, hub, { names: [], patterns: [], candidates: false, blobs: true }, options(b)),
+    {
+      code: "UNSUPPORTED",
+      message: /a server is read-only/,
+    },
+  );
+});
+
+test("a clone from a server, with the root that people were told and with another", async (t) => {
+  const team = makeTeam(t);
+  const a = await team.store("a");
+  await a.trust("acme/tiny", model(1));
+  const url = await serve(t, a);
+  const open = async () => (await openAny({ absolute: "/nowhere", shown: url }, team.ports)).source;
+  const location = { ...a.location, root: join(team.folder, "cloned.coffer"), stateHome: join(team.folder, "cloned") };
+  await assert.rejects(clone(location, open, undefined, team.ports), { code: "FOREIGN_ROOT" });
+  const other = { number: 1, digest: a.store.id };
+  await assert.rejects(clone(location, open, other, team.ports), { code: "FOREIGN_ROOT" });
+  assert.ok(!existsSync(location.root));
+  const { store, report } = await clone(location, open, { number: 1, digest: team.policy.id }, team.ports);
+  assert.deepEqual(
+    report.names.map(({ outcome }) => outcome),
+    ["adopted"],
+  );
+  assert.equal((await resolve(store, parseName(NAME))).verdict.trusted, true);
+});
+
+test("a server with another policy root: its models wait in quarantine", async (t) => {
+  const [theirs, ours] = [makeTeam(t), makeTeam(t)];
+  const [a, b] = [await theirs.store("a"), await ours.store("b")];
+  await a.trust("acme/tiny", model(1));
+  assert.deepEqual(await outcomes(b, await serve(t, a)), { [NAME]: "quarantined" });
+  assert.equal(await isTrusted(b), false);
+});
+
+test("a server without the store key: all that proves itself counts, and nothing is remembered of the store", async (t) => {
+  const { team, a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const key = join(team.folder, "a-state", a.store.id, "store_key");
+  rmSync(key);
+  const url = await serve(t, a);
+  assert.deepEqual(await outcomes(b, url), { [NAME]: "adopted" });
+  assert.equal(await isTrusted(b), true);
+  assert.equal(await (await b.store.head()).readRef(remoteRef(a.store.id, "index")), undefined);
+});
+
+test("who claims another store's history without its signature adopts nothing, and leaves no mark against it", async (t) => {
+  const { team, a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const url = await serve(t, a);
+  await pullFrom(b, url);
+  const evil = await team.store("evil");
+  await evil.trust("acme/evil", model(2));
+  const { store, storeKey, log } = (await offerOf(a)).index.value;
+  const head = evil.store.id;
+  for (const claim of [
+    { store, storeKey, log: { ...log, head } },
+    { store, log },
+  ]) {
+    const { index, files } = await offerOf(evil, claim);
+    const { url: from } = await startOffering(t, () => ({ index, files }));
+    await assert.rejects(pullFrom(b, from), {
+      code: claim.storeKey === undefined ? "SIGNATURE_INVALID" : "LOG_FORKED",
+    });
+  }
+  assert.equal(await isTrusted(b, "acme/evil@main"), false);
+  await a.trust("acme/more", model(3));
+  assert.equal((await outcomes(b, url))["acme/more@main"], "adopted");
+  // With a signature it is evidence, as from a stick.
+  const { index } = await offerOf(a, { log: { ...(await offerOf(a)).index.value.log, head } });
+  const signature = await signSshsig(await a.store.needSigner(), "coffer-bundle", index.bytes);
+  const forked = { index, signature, files: (await offerOf(a)).files };
+  await assert.rejects(pullFrom(b, (await startOffering(t, () => forked)).url), { code: "LOG_FORKED" });
+  assert.notEqual(await (await b.store.head()).readRef(remoteRef(a.store.id, "fork")), undefined);
+  await assert.rejects(pullFrom(b, url), { code: "LOG_FORKED" });
+});
+
+test("what is interrupted goes on: parts that came are not asked for again, even if the server's log has moved", async (t) => {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", { "m.safetensors": makeSafetensors(20 * MIB, 1) });
+  let offered = await offerOf(a);
+  let broken = true;
+  const { url, asked } = await startOffering(
+    t,
+    () => offered,
+    ({ url: path, headers }, response) => {
+      if (!broken || !isBlob(path) || headers.range?.startsWith(`bytes=${16 * MIB}-`) !== true) return false;
+      response.writeHead(206, { "Content-Range": `bytes ${16 * MIB}-${20 * MIB + 79}/${20 * MIB + 80}` });
+      response.write("some of it", () => response.destroy());
+      return true;
+    },
+  );
+  await assert.rejects(pullFrom(b, url), { code: "REMOTE_FAILED", message: /broke off after 10 bytes/ });
+  assert.equal(await isTrusted(b), false);
+  await a.trust("acme/small", model(2));
+  offered = await offerOf(a);
+  broken = false;
+  asked.length = 0;
+  const found = await outcomes(b, url);
+  assert.deepEqual(found, { "acme/small@main": "adopted", [NAME]: "adopted" });
+  const ranges = asked.filter((one) => one.includes("bytes=")).map((one) => one.split(" ")[1]);
+  assert.deepEqual(ranges, [`bytes=${16 * MIB}-${20 * MIB + 79}`]);
+  assert.deepEqual(readdirSync(join(b.location.root, "local/tmp")), []);
+  assert.deepEqual((await fsck(b.store)).problems, []);
+});
+
+test("a revocation during the pull wins, also where all bytes have come; other changes disturb nobody", async (t) => {
+  for (const when of ["before its bytes", "while they are sent", "after them"] as const) {
+    const { a, b } = await makeTwo(t);
+    await a.trust("acme/tiny", model(1));
+    await a.trust("acme/other", model(2));
+    const before = await offerOf(a);
+    await a.revoke("acme/tiny", "bad");
+    const after = await offerOf(a);
+    let offered = before;
+    const [blob] = before.index.value.items.filter(({ kind }) => kind === "blob").slice(-1);
+    const { url } = await startOffering(
+      t,
+      () => offered,
+      ({ url: path }, response) => {
+        const isIt = blob?.kind === "blob" && path === `/v1/blobs/sha256/${blob.blob}`;
+        if (!isIt || offered === after) return false;
+        offered = after;
+        if (when === "after them") whole(response, before.files.get(itemPath(blob)) ?? new Uint8Array());
+        else if (when === "before its bytes") response.writeHead(404).end();
+        else response.writeHead(200, { "Content-Length": blob.sizeBytes }).write("x", () => response.destroy());
+        return true;
+      },
+    );
+    const found = await outcomes(b, url);
+    assert.equal(found["acme/other@main"], "adopted", when);
+    await assert.rejects(resolve(b.store, parseName(NAME)), { code: "REVOKED" }, when);
+    // Those that came whole before lie there under no name, until gc.
+    if (when !== "after them") assert.equal(blobsIn(b).length, 1, when);
+  }
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const before = await offerOf(a);
+  await a.trust("acme/later", model(2));
+  const after = await offerOf(a);
+  let asked = 0;
+  const { url } = await startOffering(
+    t,
+    () => (asked < 4 ? before : after),
+    () => {
+      asked += 1;
+      return false;
+    },
+  );
+  assert.deepEqual(await outcomes(b, url), { [NAME]: "adopted" });
+});
+
+test("a server that never gives what it lists ends in an error that says so, not in an endless loop", async (t) => {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const offered = await offerOf(a);
+  for (const which of [isBlob, isDocuments]) {
+    let tries = 0;
+    const gone: Twist = ({ url: path }, response) => {
+      if (!which(path)) return false;
+      tries += 1;
+      response.writeHead(404).end();
+      return true;
+    };
+    const { url } = await startOffering(t, () => offered, gone);
+    await assert.rejects(pullFrom(b, url), { code: "REMOTE_CHANGED" });
+    assert.equal(tries, 3);
+  }
+});
+
+/** What a hostile server does with one answer, and the codes that may come of it. */
+const TRICKS: ReadonlyArray<readonly [what: string, codes: string, twist: (offered: Offered) => Twist]> = [
+  ["is no coffer server", "REMOTE_FAILED", () => at(/^/, (a) => a.writeHead(404).end("<html>"))],
+  ["has an index that is none", "BUNDLE_INVALID", () => at("/v1/bundle", (a) => whole(a, Buffer.from("{}\n")))],
+  [
+    "announces an endless index",
+    "REMOTE_FAILED",
+    () => at("/v1/bundle", (a) => a.writeHead(200, { "content-length": 2 ** 40 }).flushHeaders()),
+  ],
+  [
+    "fails at the index",
+    "REMOTE_FAILED",
+    () => at("/v1/bundle", (a) => a.writeHead(503).end('{"error":{"code":"BUSY","message":"x"}}\n')),
+  ],
+  [
+    "signs with another key",
+    "SIGNATURE_INVALID",
+    () => at(/signature$/, (a) => whole(a, Buffer.from(OTHER_SIGNATURE))),
+  ],
+  [
+    "has a signature that is none",
+    "SIGNATURE_INVALID",
+    () => at(/signature$/, (a) => whole(a, Buffer.from("-----BEGIN"))),
+  ],
+  ["fails at the documents", "REMOTE_FAILED", () => at(/documents$/, (a) => a.writeHead(500).end())],
+  ["sends other documents", "OBJECT_MISMATCH", (o) => at(/documents$/, (a) => whole(a, flipped(documentsOf(o))))],
+  ["sends fewer documents", "REMOTE_FAILED", (o) => at(/documents$/, (a) => whole(a, documentsOf(o).subarray(1)))],
+  [
+    "sends more documents",
+    "REMOTE_FAILED",
+    (o) => at(/documents$/, (a) => whole(a, Buffer.concat([documentsOf(o), Buffer.from("x")]))),
+  ],
+  [
+    "breaks off in the documents",
+    "REMOTE_FAILED",
+    (o) =>
+      at(/documents$/, (a) =>
+        a
+          .writeHead(200, { "content-length": documentsOf(o).length })
+          .write(documentsOf(o).subarray(0, 900), () => a.destroy()),
+      ),
+  ],
+  [
+    "sends endless documents",
+    "REMOTE_FAILED",
+    () =>
+      at(
+        /documents$/,
+        (a) =>
+          void (function more(): void {
+            if (!a.destroyed) a.write("x".repeat(9000), more);
+          })(),
+      ),
+  ],
+  [
+    "sends other bytes",
+    "OBJECT_MISMATCH",
+    () => at(isBlob, (a, range) => part(a, range, (size) => Buffer.alloc(size, 7))),
+  ],
+  [
+    "sends fewer bytes",
+    "REMOTE_FAILED",
+    () => at(isBlob, (a, range) => part(a, range, (size) => Buffer.alloc(size - 1))),
+  ],
+  [
+    "answers with another range",
+    "REMOTE_FAILED",
+    () => at(isBlob, (a, range) => part(a, range, (size) => Buffer.alloc(size), 1)),
+  ],
+  ["ignores the range", "REMOTE_FAILED", () => at(isBlob, (a) => whole(a, Buffer.alloc(8 * MIB)))],
+  ["fails at the bytes", "REMOTE_FAILED", () => at(isBlob, (a) => a.writeHead(500).end())],
+  [
+    "leads elsewhere for bytes",
+    "REMOTE_FAILED",
+    () => at(isBlob, (a) => a.writeHead(307, { location: "http://127.0.0.1:1/" }).end()),
+  ],
+  ["wants a login for bytes", "REMOTE_DENIED", () => at(isBlob, (a) => a.writeHead(401).end())],
+];
+let OTHER_SIGNATURE = "";
+
+function at(
+  which: string | RegExp | ((url: string | undefined) => boolean),
+  act: (response: Parameters<Twist>[1], range: string) => unknown,
+): Twist {
+  return ({ url = "", headers }, response) => {
+    const isIt = typeof which === "string" ? url === which : which instanceof RegExp ? which.test(url) : which(url);
+    if (isIt) act(response, headers.range ?? "");
+    return isIt;
+  };
+}
+
+const flipped = (bytes: Buffer): Buffer => Buffer.concat([Buffer.from([(bytes[0] ?? 0) ^ 1]), bytes.subarray(1)]);
+
+/** Answers a range, perhaps with other bytes or as another range. */
+function part(response: Parameters<Twist>[1], range: string, make: (sizeBytes: number) => Buffer, shift = 0): void {
+  const [, start, end] = /^bytes=([0-9]+)-([0-9]+)$/.exec(range) ?? [];
+  const bytes = make(Number(end) - Number(start) + 1);
+  const told = `bytes ${Number(start) + shift}-${Number(end) + shift}/${20 * MIB + 80}`;
+  response.writeHead(206, { "Content-Length": bytes.length, "Content-Range": told }).end(bytes);
+}
+
+test("a hostile server leaves nothing that did not prove itself, and an honest pull goes on from there", async (t) => {
+  const { team, a } = await makeTwo(t);
+  await a.trust("acme/tiny", { "m.safetensors": makeSafetensors(20 * MIB, 1) });
+  await a.trust("acme/gone", model(2));
+  await a.revoke("acme/gone");
+  const offered = await offerOf(a);
+  const other = nodeSigner(generatePrivateKey(team.ports.random, "other"));
+  OTHER_SIGNATURE = await signSshsig(other, "coffer-bundle", offered.index.bytes);
+  const honest = (await startOffering(t, () => offered)).url;
+  const b = await team.store("hostile");
+  for (const [what, code, twist] of TRICKS) {
+    const { url } = await startOffering(t, () => offered, twist(offered));
+    await assert.rejects(pullFrom(b, url), { code }, what);
+    assert.equal(await isTrusted(b), false, what);
+    assert.deepEqual(blobsIn(b), [], what);
+  }
+  assert.deepEqual((await fsck(b.store)).problems, []);
+  assert.equal((await outcomes(b, honest))[NAME], "adopted");
+  assert.deepEqual((await fsck(b.store)).problems, []);
+  assert.deepEqual(readdirSync(join(b.location.root, "local/tmp")), []);
+});

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What of a server's answers is not put up with, and where requests go (src/sync/http-reader.ts). */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import { createServer as createSecureServer } from "node:https";
+import { createServer as createSocketServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { type Asked, type HttpOptions, HttpReader } from "../../src/sync/http-reader.ts";
+import { listenOn } from "../support/offering-server.ts";
+
+const QUICK: HttpOptions = { silenceMs: 200 };
+
+async function serve(t: TestContext, answer: RequestListener): Promise<string> {
+  return `http://127.0.0.1:${await listenOn(t, createServer(answer))}`;
+}
+
+async function ask(address: string, asked: Asked, options: HttpOptions = QUICK): Promise<Buffer> {
+  const reader = new HttpReader(address, options);
+  try {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of (await reader.get(asked)).body()) pieces.push(piece);
+    return Buffer.concat(pieces);
+  } finally {
+    reader.close();
+  }
+}
+
+const EIGHT: Asked = { path: "/v1/x", sizeBytes: 8 };
+const failed = (says: RegExp, code = "REMOTE_FAILED") => ({ code, message: says });
+
+test("a request goes below the address, says nothing of this machine, and its bytes come as they are", async (t) => {
+  const seen: { url: string | undefined; headers: object }[] = [];
+  const url = await serve(t, ({ url: path, headers }, response) => {
+    seen.push({ url: path, headers });
+    response.setHeader("Set-Cookie", "id=1");
+    response.end("12345678");
+  });
+  const reader = new HttpReader(`${url}/models/`, QUICK);
+  t.after(() => reader.close());
+  assert.equal(reader.shown, `${url}/models`);
+  for (const headers of [{}, { range: "bytes=0-7" }]) {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of (await reader.get({ ...EIGHT, headers })).body()) pieces.push(piece);
+    assert.equal(Buffer.concat(pieces).toString(), "12345678");
+  }
+  const host = url.slice("http://".length);
+  const common = { accept: "*/*", "accept-encoding": "identity", host, connection: "keep-alive" };
+  assert.deepEqual(seen, [
+    { url: "/models/v1/x", headers: common },
+    { url: "/models/v1/x", headers: { ...common, range: "bytes=0-7" } },
+  ]);
+});
+
+test("no proxy of the environment is asked", async (t) => {
+  const url = await serve(t, (_request, response) => response.end("12345678"));
+  const names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "NODE_USE_ENV_PROXY"];
+  const before = names.map((name) => [name, process.env[name]] as const);
+  t.after(() => {
+    for (const [name, value] of before) if (value === undefined) delete process.env[name];
+  });
+  for (const name of names) process.env[name] = name === "NODE_USE_ENV_PROXY" ? "1" : "http://127.0.0.1:1";
+  assert.equal((await ask(url, EIGHT)).toString(), "12345678");
+});
+
+const ANSWERS: ReadonlyArray<readonly [what: string, answer: RequestListener, says: RegExp, code?: string]> = [
+  ["leads elsewhere", (_q, a) => a.writeHead(302, { location: "http://127.0.0.1:1/" }).end(), /it answered 302, which/],
+  ["leads to its own", (_q, a) => a.writeHead(308, { location: "/other" }).end(), /it answered 308, which/],
+  ["wants a login", (_q, a) => a.writeHead(401).end(), /it answered 401: it wants a login/, "REMOTE_DENIED"],
+  ["forbids", (_q, a) => a.writeHead(403).end(), /it answered 403/, "REMOTE_DENIED"],
+  ["is a proxy with a login", (_q, a) => a.writeHead(407).end(), /it answered 407/, "REMOTE_DENIED"],
+  ["announces more", (_q, a) => a.writeHead(200, { "content-length": 9 }).end("123456789"), /expected 8 bytes/],
+  ["announces less", (_q, a) => a.writeHead(200, { "content-length": 7 }).end("1234567"), /expected 8 bytes/],
+  [
+    "sends more in chunks",
+    (_q, a) => void a.write("12345678", () => a.end("9")),
+    /expected at most 8 bytes, found more/,
+  ],
+  ["sends less in chunks", (_q, a) => a.end("1234567").flushHeaders(), /expected 8|broke off after 7 bytes/],
+  ["compresses", (_q, a) => a.writeHead(200, { "content-encoding": "gzip" }).end(), /as they are, found "gzip"/],
+  [
+    "breaks off",
+    (_q, a) => a.writeHead(200, { "content-length": 8 }).write("1234", () => a.destroy()),
+    /broke off after 4/,
+  ],
+  ["says nothing", () => undefined, /cannot be reached \(no answer for 200 ms\)/],
+  ["stops", (_q, a) => void a.writeHead(200, { "content-length": 8 }).write("1234"), /nothing came for 200 ms/],
+  ["has endless headers", (_q, a) => a.writeHead(200, { "x-a": "a".repeat(20_000) }).end(), /HPE_HEADER_OVERFLOW/],
+];
+for (const [what, answer, says, code] of ANSWERS) {
+  test(`a server that ${what} is refused`, async (t) => {
+    await assert.rejects(ask(await serve(t, answer), EIGHT), failed(says, code));
+  });
+}
+
+test("an endless body ends where the limit is, and one that drips does not keep its reader for ever", async (t) => {
+  const endless = await serve(t, (_request, response) => {
+    const more = (): void => void (response.destroyed || response.write("x".repeat(65_536), more));
+    more();
+  });
+  await assert.rejects(ask(endless, { path: "/", mostBytes: 1_000_000 }), failed(/at most 1000000 bytes, found more/));
+  const dripping = await serve(t, (_request, response) => {
+    const timer = setInterval(() => response.write("x"), 50);
+    response.on("close", () => clearInterval(timer));
+  });
+  await assert.rejects(ask(dripping, { path: "/", mostBytes: 1_000_000 }), failed(/too slow: [0-9]+ bytes came/));
+  const headers = await listenOn(
+    t,
+    // Never a whole head: a line of it every few milliseconds.
+    createSocketServer((socket) => {
+      socket.write("HTTP/1.1 200 OK\r\n");
+      const timer = setInterval(() => socket.write("x: y\r\n"), 20);
+      socket.on("close", () => clearInterval(timer));
+      socket.on("error", () => undefined);
+    }),
+  );
+  await assert.rejects(ask(`http://127.0.0.1:${headers}`, EIGHT), failed(/no answer for 200 ms/));
+});
+
+test("what no server answers, and what is no HTTP", async (t) => {
+  await assert.rejects(ask("http://127.0.0.1:1", EIGHT), failed(/127\.0\.0\.1:1: cannot be reached \(ECONNREFUSED\)/));
+  const ssh = await listenOn(
+    t,
+    createSocketServer((socket) => void socket.end("SSH-2.0-x\r\n")),
+  );
+  await assert.rejects(ask(`http://127.0.0.1:${ssh}`, EIGHT), failed(/cannot be reached \(HPE_/));
+});
+
+test("a login is sent to this machine and over https, and is not told in errors", async (t) => {
+  const url = await serve(t, ({ headers }, response) => {
+    const isRight = headers.authorization === `Basic ${Buffer.from("me:se cret").toString("base64")}`;
+    response.writeHead(isRight ? 200 : 401).end("12345678");
+  });
+  const login = { username: "me", password: "se cret" };
+  assert.equal((await ask(url, EIGHT, { ...QUICK, login })).toString(), "12345678");
+  const wrong = { ...QUICK, login: { ...login, password: "no" } };
+  await assert.rejects(
+    ask(url, EIGHT, wrong),
+    failed(/^[^e]*: it answered 401: it refuses the login/, "REMOTE_DENIED"),
+  );
+  // Another name of this machine stands for another machine: nothing private lies between.
+  const elsewhere = url.replace("127.0.0.1", "127.0.0.2");
+  await assert.rejects(ask(elsewhere, EIGHT, { ...QUICK, login }), (error: Error) => {
+    assert.match(error.message, /cannot be reached|sent over https only/);
+    return true;
+  });
+});
+
+function certificate(t: TestContext): { readonly key: string; readonly cert: string } {
+  const folder = mkdtempSync(join(tmpdir(), "coffer-tls-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const made = spawnSync("openssl", [
+    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+    ...["-subj", "/CN=coffer test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+  ]);
+  assert.equal(made.status, 0, String(made.stderr));
+  return { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
+}
+
+test("https: only with a certificate by an authority that is believed, whatever the environment says", async (t) => {
+  const made = certificate(t);
+  const port = await listenOn(
+    t,
+    createSecureServer(made, (_request, response) => response.end("12345678")),
+  );
+  const url = `https://127.0.0.1:${port}`;
+  assert.equal((await ask(url, EIGHT, { silenceMs: 2000, authorities: made.cert })).toString(), "12345678");
+  const unknown = failed(/cannot be reached \((DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN)\)/);
+  await assert.rejects(ask(url, EIGHT, { silenceMs: 2000 }), unknown);
+  await assert.rejects(ask(url, EIGHT, { silenceMs: 2000, authorities: certificate(t).cert }), unknown);
+  const before = process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
+  process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
+  t.after(() => {
+    if (before === undefined) delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
+  });
+  await assert.rejects(ask(url, EIGHT, { silenceMs: 2000 }), unknown);
+  const otherName = url.replace("127.0.0.1", "localhost");
+  await assert.rejects(
+    ask(otherName, EIGHT, { silenceMs: 2000, authorities: made.cert }),
+    failed(/ERR_TLS_CERT_ALTNAME_INVALID|ECONNREFUSED/),
+  );
+  for (const authorities of ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+    assert.throws(() => new HttpReader(url, { authorities }), { code: "USAGE" });
+});
