@@ -2,6 +2,7 @@
 /** The digest of a blob and its chunk list, both in one pass over its bytes. Layer: objects. Format: docs/format.md, "Blobs". */
 import { createHash, type Hash } from "node:crypto";
 import { type Digest, sha256 } from "../base/digest.ts";
+import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { OpenFile } from "./files.ts";
 import { type StreamHash, streamHash } from "./hash-thread.ts";
@@ -21,26 +22,36 @@ export interface HashedBlob {
   readonly chunks?: ChunkList;
 }
 
-/** Of large blobs the whole is hashed on another thread than the chunks. */
+/**
+ * Of large blobs the whole is hashed on another thread than the chunks. Of others the first chunk costs nothing: its digest
+ * is what that of the whole is at its end.
+ */
 export class ChunkHasher {
   private readonly whole: StreamHash;
-  private piece: Hash = createHash("sha256");
+  /** Of the chunk at hand; undefined where that is the first, and `whole` tells it. */
+  private piece: Hash | undefined;
   private inPiece = 0;
-  private readonly pieces: Buffer[] = [];
+  private readonly pieces: Uint8Array[] = [];
   sizeBytes = 0;
 
   /** @param sizeBytes - how much will come, as far as is known */
   constructor(sizeBytes: number) {
     this.whole = streamHash(sizeBytes);
+    if (this.whole.soFar === undefined) this.piece = createHash("sha256");
   }
 
   /** `bytes` must not change until it settles. @throws CofferError IO_ERROR - the other thread ended */
   update(bytes: Uint8Array): Promise<void> {
+    const room = LIMITS.chunkBytes - this.inPiece;
+    if (this.piece === undefined && bytes.length > room) {
+      void this.update(bytes.subarray(0, room)); // hashed here, so at once
+      return this.update(bytes.subarray(room));
+    }
     const hashed = this.whole.update(bytes);
     this.sizeBytes += bytes.length;
     for (let at = 0; at < bytes.length; ) {
       const length = Math.min(bytes.length - at, LIMITS.chunkBytes - this.inPiece);
-      this.piece.update(bytes.subarray(at, at + length));
+      this.piece?.update(bytes.subarray(at, at + length));
       this.inPiece += length;
       at += length;
       if (this.inPiece === LIMITS.chunkBytes) this.endPiece();
@@ -49,16 +60,22 @@ export class ChunkHasher {
   }
 
   private endPiece(): void {
-    this.pieces.push(this.piece.digest());
+    this.pieces.push(this.piece?.digest() ?? this.firstDigest());
     this.piece = createHash("sha256");
     this.inPiece = 0;
   }
 
+  private firstDigest(): Uint8Array {
+    const digest = this.whole.soFar?.();
+    if (digest === undefined) throw new CofferError("INTERNAL", "a chunk that nobody hashed");
+    return digest;
+  }
+
   /** @throws CofferError IO_ERROR */
   async digest(): Promise<HashedBlob> {
-    if (this.inPiece > 0) this.endPiece();
     const hashed = { sha256: await this.whole.digest(), sizeBytes: this.sizeBytes };
     if (this.sizeBytes <= LIMITS.chunkBytes) return hashed;
+    if (this.inPiece > 0) this.endPiece();
     const bytes = new Uint8Array(Buffer.concat(this.pieces));
     return { ...hashed, chunks: { id: sha256(bytes), bytes } };
   }

@@ -17,8 +17,10 @@ import { CofferError } from "../base/errors.ts";
 export interface StreamHash {
   /** `bytes` must not change until it settles. Calls may overlap and keep the order they were made in. @throws CofferError IO_ERROR */
   update(bytes: Uint8Array): Promise<void>;
-  /** Of all bytes so far; nothing can be added then. @throws CofferError IO_ERROR */
+  /** Of all bytes; nothing can be added then. @throws CofferError IO_ERROR */
   digest(): Promise<Digest>;
+  /** 32 bytes, of what came so far; more may come. Left out on the other thread. */
+  soFar?(): Uint8Array;
 }
 
 /** From this size on a second thread is worth its start. */
@@ -45,6 +47,10 @@ class HashHere implements StreamHash {
 
   async digest(): Promise<Digest> {
     return digestFromBytes(this.#hash.digest());
+  }
+
+  soFar(): Uint8Array {
+    return this.#hash.copy().digest();
   }
 }
 
