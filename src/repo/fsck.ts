@@ -92,7 +92,7 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   checked.blobs = await checkFolders(store, "blobs", found, (path, id) =>
     checkBlob(store, path, id, wanted.get(id)?.file, found),
   );
-  await checkMissingBlobs(store, wanted, found);
+  await found.attempt("blobs", () => checkMissingBlobs(store, wanted, found));
   await found.attempt(TRASH_FOLDER, () =>
     checkTrash(store, found, {
       objects: (path, id) => checkObject(store, path, id, found),
@@ -231,6 +231,7 @@ async function checkMissingBlobs(
   wanted: ReadonlyMap<Digest, WantedBlob>,
   found: Findings,
 ): Promise<void> {
+  if (wanted.size === 0) return; // also where the log is damaged, which was told
   const head = await store.head();
   for (const [id, blob] of wanted) {
     if ((await statKept(store.files, blobPath(id))) !== undefined) continue;
