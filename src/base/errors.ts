@@ -49,6 +49,13 @@ export const ERRORS = {
   PASSPHRASE_NEEDED: entry(EXIT.usage, "run on a terminal, or give --passphrase-file"),
   PASSPHRASE_WRONG: entry(EXIT.usage, "try the passphrase again"),
   CONFIRM_NEEDED: entry(EXIT.usage, "run on a terminal, or give --yes after reading what is signed"),
+  RECIPIENT_INVALID: entry(EXIT.usage, "give the receiver's recipient, age1...; `age-keygen -y` prints it"),
+  IDENTITY_INVALID: entry(EXIT.usage, "give an identity file as `age-keygen` writes it"),
+  IDENTITY_NEEDED: entry(EXIT.usage, "give the identity of a recipient with --identity FILE or COFFER_IDENTITY"),
+  IDENTITY_WRONG: entry(
+    EXIT.usage,
+    "give the identity that it was encrypted to, or have it encrypted to yours as well",
+  ),
   POLICY_INVALID: entry(EXIT.usage, "mend the policy: the message names the member; see docs/format.md"),
   EXISTS: entry(EXIT.usage, "choose another place: nothing is overwritten"),
   // admission

@@ -52,6 +52,8 @@ export const LIMITS = {
   bundleIndexBytes: 256 * 1024 * 1024,
   /** The inventory of a delivery receipt, in bytes: some three million digests. */
   inventoryBytes: 100_000_000,
+  /** The header of an encrypted volume, in bytes: some 300 recipients. */
+  ageHeaderBytes: 32 * 1024,
   /** Items in a bundle. */
   bundleItems: 2_000_000,
   /** Volumes of a bundle. */

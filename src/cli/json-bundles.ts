@@ -17,8 +17,9 @@ function bundleMember({ id, value }: Bundle["index"]) {
   };
 }
 
-export function createdJson({ index }: Bundle, written: readonly WrittenVolume[]) {
-  return { bundle: bundleMember(index), written };
+/** @param recipients - to whom the volumes are encrypted; nobody: they are in clear */
+export function createdJson({ index }: Bundle, written: readonly WrittenVolume[], recipients: readonly string[]) {
+  return { bundle: bundleMember(index), written, ...(recipients.length === 0 ? {} : { encryptedTo: recipients }) };
 }
 
 export function inspectedJson(looked: Inspected) {

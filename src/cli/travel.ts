@@ -7,6 +7,10 @@ export type Action = (context: Context) => Promise<unknown>;
 /** What commander runs, from what a command does. */
 export type Act = (action: Action) => (command: Command) => Promise<void>;
 
+const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+const RECIPIENT_TEXT = "encrypt to age1…, or to those in @FILE (may be repeated)";
+const IDENTITY_TEXT = "opens what is encrypted, as age-keygen wrote it; else COFFER_IDENTITY (may be repeated)";
+
 export function addBundles(program: Command, act: Act): void {
   const bundle = program
     .command("bundle")
@@ -15,7 +19,7 @@ export function addBundles(program: Command, act: Act): void {
     .command("create")
     .description("write chosen names into volumes, with every revocation and refusal of the store")
     .argument("[names...]", "names, or patterns in quotes such as 'acme/*@*'")
-    .requiredOption("--out <place>", "a folder; a file that ends in .tar; - for stdout")
+    .requiredOption("--out <place>", "a folder; a file that ends in .tar (.tar.age); - for stdout")
     .option("--for <receipt>", "a receipt of the store that gets it: files that it has stay here")
     .option("--no-blobs", "documents and signatures only")
     .option("--candidates", "what is proposed under the names as well, for approval elsewhere; no blobs")
@@ -23,6 +27,8 @@ export function addBundles(program: Command, act: Act): void {
     .option("--volume-size <size>", "fat32, dvd, or bytes with K, M, G or T; 16M at least")
     .option("--only-volume <n>", "write that volume alone")
     .option("--again <place>", "a bundle of this store that was made before, by any of its volumes")
+    .option("--encrypt-to <recipient>", RECIPIENT_TEXT, collect)
+    .option("--identity <file>", "what opens the bundle of --again if it is encrypted (may be repeated)", collect)
     .action(async (names, options, command) =>
       act(async (context) => (await import("./commands/bundle.ts")).runBundleCreate(context, names, options))(command),
     );
@@ -30,22 +36,29 @@ export function addBundles(program: Command, act: Act): void {
     .command("inspect")
     .description("what a bundle says that it brings; needs no store")
     .argument("<places...>", "volumes, folders with volumes or with what they held, or - for stdin")
-    .action(async (places, _options, command) =>
-      act(async (context) => (await import("./commands/bundle.ts")).runBundleInspect(context, places))(command),
+    .option("--identity <file>", IDENTITY_TEXT, collect)
+    .action(async (places, options, command) =>
+      act(async (context) => (await import("./commands/bundle.ts")).runBundleInspect(context, places, options))(
+        command,
+      ),
     );
   bundle
     .command("verify")
     .description("check every hash and signature of a bundle; needs no store")
     .argument("<places...>", "volumes, folders with volumes or with what they held, or - for stdin")
-    .action(async (places, _options, command) =>
-      act(async (context) => (await import("./commands/bundle.ts")).runBundleVerify(context, places))(command),
+    .option("--identity <file>", IDENTITY_TEXT, collect)
+    .action(async (places, options, command) =>
+      act(async (context) => (await import("./commands/bundle.ts")).runBundleVerify(context, places, options))(command),
     );
   bundle
     .command("import")
     .description("take over a bundle: revocations first, then what its signatures carry; the same again moves nothing")
     .argument("<places...>", "volumes, folders with volumes or with what they held, or - for stdin")
-    .action(async (places, _options, command) =>
-      act(async (context) => (await import("./commands/receive.ts")).runBundleImport(context, places))(command),
+    .option("--identity <file>", IDENTITY_TEXT, collect)
+    .action(async (places, options, command) =>
+      act(async (context) => (await import("./commands/receive.ts")).runBundleImport(context, places, options))(
+        command,
+      ),
     );
 }
 
@@ -55,6 +68,7 @@ export function addTransfer(program: Command, act: Act): void {
     .description("take over what a remote has: another store, the bundles on a stick, a server, or a git host")
     .argument("<remote>", "its name, or its address: a folder, http(s)://…, or git+http(s)://…")
     .option("--cafile <file>", "of https: believe the certificate authorities in this file, and no others")
+    .option("--identity <file>", `on a stick: ${IDENTITY_TEXT}`, collect)
     .action(async (remote, options, command) =>
       act(async (context) => (await import("./commands/receive.ts")).runPull(context, remote, options))(command),
     );
@@ -66,6 +80,7 @@ export function addTransfer(program: Command, act: Act): void {
     .option("--no-blobs", "to a stick: documents and signatures only")
     .option("--candidates", "to a stick: what is proposed under the names as well; no blobs")
     .option("--volume-size <size>", "to a stick: fat32, dvd, or bytes with K, M, G or T; 16M at least")
+    .option("--encrypt-to <recipient>", `to a stick: ${RECIPIENT_TEXT}`, collect)
     .action(async (remote, names, options, command) =>
       act(async (context) => (await import("./commands/receive.ts")).runPush(context, remote, names, options))(command),
     );
@@ -74,6 +89,7 @@ export function addTransfer(program: Command, act: Act): void {
     .description("make a store with a policy root that you were given, filled from a bundle or another store")
     .argument("<source>", "a bundle (a volume, or a folder with all of them), another store's folder, or http(s)://…")
     .argument("<folder>", "a new or an empty folder")
+    .option("--identity <file>", IDENTITY_TEXT, collect)
     .option("--root <number:digest>", "the policy root, from somebody whom you know; without it nothing is made")
     .option("--cafile <file>", "of https: believe the certificate authorities in this file, and no others")
     .action(async (source, folder, options, command) =>

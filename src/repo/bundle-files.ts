@@ -6,8 +6,10 @@
 import { CofferError } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
+import type { Sealing } from "../sync/age-header.ts";
 import type { Sender } from "../sync/plan.ts";
-import { volumeFileName } from "../sync/volume-note.ts";
+
+import { SEALED_ENDING, volumeFileName } from "../sync/volume-note.ts";
 import { type Bundle, volumeBytesOf, writeVolume } from "../sync/volume-writer.ts";
 import { partName, sweepParts } from "./outside-file.ts";
 
@@ -25,6 +27,8 @@ export interface WrittenVolume {
 
 export interface WriteOptions {
   readonly random: Random;
+  /** Encrypts each volume; in clear they then touch no disk. */
+  readonly sealing?: Sealing | undefined;
   /** Told after each piece, for progress. */
   readonly onBytes?: (volume: number, done: number, of: number) => void;
 }
@@ -58,28 +62,31 @@ export async function writeVolumes(
   const of = bundle.index.value.volumes.length;
   const written: WrittenVolume[] = [];
   for (const number of numbers) {
-    const file = target.name ?? volumeFileName(bundle.index.id, number, of);
-    await writeOne(sender, bundle, number, files, file, options);
-    written.push({ number, file, bytes: volumeBytesOf(bundle.index, number) });
+    const usual = `${volumeFileName(bundle.index.id, number, of)}${options.sealing === undefined ? "" : SEALED_ENDING}`;
+    const file = target.name ?? usual;
+    written.push({ number, file, bytes: await writeOne(sender, bundle, number, files, file, options) });
   }
   return written;
 }
 
+/** @returns how many bytes it has */
 async function writeOne(
   sender: Sender,
   bundle: Bundle,
   number: number,
   files: Files,
   place: string,
-  { random, onBytes }: WriteOptions,
-): Promise<void> {
+  { random, sealing, onBytes }: WriteOptions,
+): Promise<number> {
   const temp = partName(files, random);
   const file = await files.create(temp, 0o644);
   if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
-  const all = volumeBytesOf(bundle.index, number);
+  const clearBytes = volumeBytesOf(bundle.index, number);
+  const all = sealing?.sealedBytes(clearBytes) ?? clearBytes;
+  const clear = writeVolume(sender, bundle, number);
   let done = 0;
   try {
-    for await (const piece of writeVolume(sender, bundle, number)) {
+    for await (const piece of sealing?.seal(clear) ?? clear) {
       await file.write(piece);
       done += piece.length;
       onBytes?.(number, done, all);
@@ -94,4 +101,5 @@ async function writeOne(
     throw error;
   }
   await files.fsyncFolder(".");
+  return done;
 }

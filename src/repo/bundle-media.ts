@@ -8,10 +8,12 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
 import type { Stored } from "../objects/documents/schema.ts";
+import type { Sealing, Unlock } from "../sync/age-header.ts";
 import type { BundleIndex } from "../sync/bundle-index.ts";
 import { type Checked, checkPipe, checkVolumes } from "../sync/check.ts";
 import { type Looked, lookInto } from "../sync/look.ts";
 import type { Source } from "../sync/source.ts";
+import { SEALED_ENDING } from "../sync/volume-note.ts";
 import type { SignedIndex } from "../sync/volume-reader.ts";
 import { type Bundle, writeVolume } from "../sync/volume-writer.ts";
 import { openPipe, openVolumes, type Place } from "../sync/volumes.ts";
@@ -27,18 +29,27 @@ export interface NamedPath {
 }
 
 /** What a bundle is read from: paths of volumes and folders, or the bytes of a pipe. */
-export type Media =
+export type Media = (
   | { readonly kind: "paths"; readonly paths: readonly NamedPath[] }
-  | { readonly kind: "pipe"; readonly stream: AsyncIterable<Uint8Array>; readonly shown: string };
+  | { readonly kind: "pipe"; readonly stream: AsyncIterable<Uint8Array>; readonly shown: string }
+) & {
+  /** Opens volumes that are encrypted. */
+  readonly unlock?: Unlock | undefined;
+};
 
 /** Links are followed here, by the word of who typed them, and nowhere below. @throws CofferError FILE_NOT_FOUND */
-export async function findPlaces(ports: Ports, paths: readonly NamedPath[]): Promise<readonly Place[]> {
+export async function findPlaces(
+  ports: Ports,
+  paths: readonly NamedPath[],
+  unlock?: Unlock | undefined,
+): Promise<readonly Place[]> {
   const places: Place[] = [];
+  const opener = unlock === undefined ? {} : { unlock };
   for (const { absolute, shown } of paths) {
     const real = await followed(absolute, shown);
     const isFolder = (await system("look at the path", () => stat(real))).isDirectory();
-    if (isFolder) places.push({ files: ports.openFolder(real), path: ".", what: shown });
-    else places.push({ files: ports.openFolder(dirname(real)), path: basename(real), what: shown });
+    if (isFolder) places.push({ files: ports.openFolder(real), path: ".", what: shown, ...opener });
+    else places.push({ files: ports.openFolder(dirname(real)), path: basename(real), what: shown, ...opener });
   }
   return places;
 }
@@ -56,8 +67,8 @@ async function followed(absolute: string, shown: string): Promise<string> {
 
 /** The source that import reads. @throws as `openVolumes`, `openPipe` */
 export async function openMedia(ports: Ports, media: Media): Promise<Source & SignedIndex> {
-  if (media.kind === "pipe") return openPipe(media.stream, media.shown);
-  return openVolumes(await findPlaces(ports, media.paths));
+  if (media.kind === "pipe") return openPipe(media.stream, media.shown, media.unlock);
+  return openVolumes(await findPlaces(ports, media.paths, media.unlock));
 }
 
 export interface Inspected extends Looked {
@@ -73,33 +84,47 @@ export async function inspectBundle(ports: Ports, media: Media): Promise<Inspect
 
 export interface Verified extends Checked {
   readonly index: Stored<BundleIndex>;
+  /** Some volume is encrypted; not told of a pipe. */
+  readonly sealed: boolean;
 }
 
 /** Every hash and signature, without a store. @throws as `openMedia`, but for single volumes: these are in `faults` */
 export async function verifyBundle(ports: Ports, media: Media, onBytes?: (bytes: number) => void): Promise<Verified> {
   if (media.kind === "pipe") {
-    const source = await openPipe(media.stream, media.shown);
-    return { index: source.index, ...(await checkPipe(source, onBytes)) };
+    const source = await openPipe(media.stream, media.shown, media.unlock);
+    return { index: source.index, sealed: false, ...(await checkPipe(source, onBytes)) };
   }
-  const volumes = await openVolumes(await findPlaces(ports, media.paths));
-  return { index: volumes.index, ...(await checkVolumes(volumes, onBytes)) };
+  const volumes = await openVolumes(await findPlaces(ports, media.paths, media.unlock));
+  return { index: volumes.index, sealed: volumes.sealed, ...(await checkVolumes(volumes, onBytes)) };
 }
 
 /** The index of a bundle that this store made, from any of its volumes or folders. @throws as `openVolumes` */
 export async function indexOf(
   ports: Ports,
   path: NamedPath,
-): Promise<{ index: Stored<BundleIndex>; signature: string }> {
-  const { index, signature } = await openVolumes(await findPlaces(ports, [path]));
-  return { index, signature: signature.armored };
+  unlock?: Unlock | undefined,
+): Promise<{ index: Stored<BundleIndex>; signature: string; sealed: boolean }> {
+  const { index, signature, sealed } = await openVolumes(await findPlaces(ports, [path], unlock));
+  return { index, signature: signature.armored, sealed };
+}
+
+const VOLUME_ENDING = /\.tar(\.age)?$/;
+
+/** True if a path means one volume and not a folder of them. @throws CofferError USAGE - its ending says another kind */
+export function isVolumePath({ absolute, shown }: NamedPath, sealing: Sealing | undefined): boolean {
+  const ending = VOLUME_ENDING.exec(absolute);
+  if (ending === null || (ending[1] === undefined) === (sealing === undefined)) return ending !== null;
+  const expected = sealing === undefined ? ".tar without encryption" : `.tar${SEALED_ENDING} with encryption`;
+  throw new CofferError("USAGE", `${shown}: expected a file that ends in ${expected}`);
 }
 
 /**
- * Where volumes are written: a path that ends in `.tar` is a file, anything else a folder, which is made.
- * @throws CofferError FILE_NOT_FOUND, NO_SPACE, READ_ONLY, IO_ERROR
+ * Where volumes are written: a path that ends in `.tar`, or `.tar.age` if they are encrypted, is a file; anything else a
+ * folder, which is made. @throws CofferError USAGE, FILE_NOT_FOUND, NO_SPACE, READ_ONLY, IO_ERROR
  */
-export async function targetAt(ports: Ports, { absolute, shown }: NamedPath): Promise<VolumeTarget> {
-  if (absolute.endsWith(".tar")) {
+export async function targetAt(ports: Ports, path: NamedPath, sealing: Sealing | undefined): Promise<VolumeTarget> {
+  const { absolute, shown } = path;
+  if (isVolumePath(path, sealing)) {
     const folder = await followed(dirname(absolute), dirname(shown));
     return { files: ports.openFolder(folder), name: basename(absolute) };
   }
@@ -107,12 +132,19 @@ export async function targetAt(ports: Ports, { absolute, shown }: NamedPath): Pr
   return { files: ports.openFolder(await followed(absolute, shown)) };
 }
 
-/** One volume, piece by piece, to whoever takes it. @throws as `writeVolume`, and what `take` throws */
-export async function streamVolume(
+/**
+ * Volumes one after the other, piece by piece, to whoever takes them; encrypted, they are one age file.
+ * @throws as `writeVolume`, and what `take` throws
+ */
+export async function streamVolumes(
   store: Store,
   bundle: Bundle,
-  number: number,
+  numbers: readonly number[],
+  sealing: Sealing | undefined,
   take: (bytes: Uint8Array) => Promise<void>,
 ): Promise<void> {
-  for await (const piece of writeVolume(store, bundle, number)) await take(piece);
+  async function* volumes(): AsyncGenerator<Uint8Array> {
+    for (const number of numbers) yield* writeVolume(store, bundle, number);
+  }
+  for await (const piece of sealing?.seal(volumes()) ?? volumes()) await take(piece);
 }

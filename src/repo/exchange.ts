@@ -9,6 +9,7 @@ import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { GitHost } from "../git/git-remote.ts";
 import type { Files } from "../objects/files.ts";
+import type { Sealing, Unlock } from "../sync/age-header.ts";
 import { type HttpOptions, httpSource } from "../sync/http-source.ts";
 import { VOLUME_FILE } from "../sync/volume-note.ts";
 import { type BundleRequest, makeBundle, receiverOf } from "./bundle.ts";
@@ -31,6 +32,10 @@ export interface ExchangeOptions extends ImportOptions {
   readonly auth?: GitHost["auth"];
   /** For servers. */
   readonly http?: HttpOptions;
+  /** Opens what is encrypted on a stick. */
+  readonly unlock?: Unlock | undefined;
+  /** Encrypts what goes onto a stick. */
+  readonly sealing?: Sealing | undefined;
   /** Where the secrets and the memory of another store on this machine lie. */
   readonly locate: (root: string) => StoreLocation;
 }
@@ -133,7 +138,7 @@ async function pullServer(store: Store, remote: Peer, options: ExchangeOptions):
 async function pullStick(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const files = store.ports.openFolder(remote.url);
   await takeReceipts(store, remote, files);
-  const { bundles, failed } = await openAll(store, remote, files);
+  const { bundles, failed } = await openAll(store, remote, files, options.unlock);
   if (bundles.length + failed.length === 0) {
     const text = `${shownOf(remote)}: expected volumes of another store's bundle, found none`;
     throw new CofferError("FILE_NOT_FOUND", text);
@@ -174,6 +179,7 @@ async function openAll(
   store: Store,
   remote: Peer,
   files: Files,
+  unlock: Unlock | undefined,
 ): Promise<{ readonly bundles: readonly Found[]; readonly failed: Failed[] }> {
   const bundles: Found[] = [];
   const failed: Failed[] = [];
@@ -181,7 +187,7 @@ async function openAll(
     const [what = ""] = paths;
     try {
       const named = paths.map((path) => ({ absolute: join(remote.url, path), shown: path }));
-      const incoming = await openBundle(store.ports, { kind: "paths", paths: named });
+      const incoming = await openBundle(store.ports, { kind: "paths", paths: named, unlock });
       if (incoming.source.index.value.store !== store.id) bundles.push({ what, incoming });
     } catch (error) {
       passOthers(error);
@@ -257,7 +263,7 @@ export async function pushRemote(
 ): Promise<Pushed> {
   switch (kindOf(remote.url)) {
     case "git": {
-      refuseChoice(request);
+      refuseChoice(request, options);
       const { commit, moved } = await pushMetadata(store, hostOf(remote, options), remote.commit);
       await note(store, { ...remote, commit });
       return { volumes: [], commit, moved };
@@ -270,12 +276,13 @@ export async function pushRemote(
     case "folder":
       return (await isStore(store, remote.url))
         ? pushFolder(store, remote, request, options)
-        : pushStick(store, remote, request);
+        : pushStick(store, remote, request, options);
   }
 }
 
 /** A git host has all of the metadata, always. */
-function refuseChoice({ names, patterns, volumeBytes }: BundleRequest): void {
+function refuseChoice({ names, patterns, volumeBytes }: BundleRequest, { sealing }: ExchangeOptions): void {
+  if (sealing !== undefined) throw new CofferError("USAGE", "push: only what goes onto a stick can be encrypted");
   if (names.length + patterns.length === 0 && volumeBytes === undefined) return;
   throw new CofferError(
     "USAGE",
@@ -290,7 +297,7 @@ async function pushFolder(
   request: BundleRequest,
   options: ExchangeOptions,
 ): Promise<Pushed> {
-  refuseChoice(request);
+  refuseChoice(request, options);
   const other = await openStore(options.locate(remote.url), store.ports);
   const report = await importFrom(other, await openFolderSource(store.root, store.ports, other), options);
   store.warnings.push(...other.warnings);
@@ -299,7 +306,12 @@ async function pushFolder(
   return { volumes: [], report, moved: report.entries.length > 0 };
 }
 
-async function pushStick(store: Store, remote: Peer, request: BundleRequest): Promise<Pushed> {
+async function pushStick(
+  store: Store,
+  remote: Peer,
+  request: BundleRequest,
+  { sealing }: ExchangeOptions,
+): Promise<Pushed> {
   const files = store.ports.openFolder(remote.url);
   if ((await files.list(".")) === undefined) {
     throw new CofferError("FILE_NOT_FOUND", `${shownOf(remote)}: expected a folder at ${remote.url}, found none`);
@@ -308,6 +320,7 @@ async function pushStick(store: Store, remote: Peer, request: BundleRequest): Pr
   const all = request.names.length + request.patterns.length === 0;
   const chosen = all ? { ...request, patterns: await everyName(store) } : request;
   const bundle = await makeBundle(store, receipt === undefined ? chosen : { ...chosen, receiver: receiverOf(receipt) });
-  const volumes = await writeVolumes(store, bundle, volumeNumbers(bundle), { files }, { random: store.ports.random });
+  const { random } = store.ports;
+  const volumes = await writeVolumes(store, bundle, volumeNumbers(bundle), { files }, { random, sealing });
   return { volumes, moved: true };
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
 import type { CofferError } from "../base/errors.ts";
 import { blobPath } from "../objects/layout.ts";
+import type { Unlock } from "../sync/age-header.ts";
 import { folderSource } from "../sync/folder-source.ts";
 import { type HttpOptions, httpSource } from "../sync/http-source.ts";
 import type { Source } from "../sync/source.ts";
@@ -29,7 +30,7 @@ export function messageWith(what: string, { message }: CofferError): string {
 /** A bundle on media or from a pipe. @throws CofferError FILE_NOT_FOUND, BUNDLE_INVALID, SIGNATURE_INVALID */
 export async function openBundle(ports: Ports, media: Media): Promise<Incoming> {
   if (media.kind === "pipe") return { source: await openMedia(ports, media), faults: [] };
-  const volumes = await openVolumes(await findPlaces(ports, media.paths));
+  const volumes = await openVolumes(await findPlaces(ports, media.paths, media.unlock));
   return { source: volumes, faults: volumes.faults.map(({ what, error }) => messageWith(what, error)) };
 }
 
@@ -49,8 +50,16 @@ export async function openFolderSource(root: string, ports: Ports, receiver?: St
   return folderSource({ files, objects, storeKey, log, has }, await other.head());
 }
 
+/** What some of the places need before anything can be read there. */
+export interface Means {
+  /** For servers. */
+  readonly http?: HttpOptions;
+  /** Opens volumes that are encrypted. */
+  readonly unlock?: Unlock | undefined;
+}
+
 /** A server, another store's folder, or the volumes of a bundle at one path. */
-export async function openAny(path: NamedPath, ports: Ports, http: HttpOptions = {}): Promise<Incoming> {
+export async function openAny(path: NamedPath, ports: Ports, { http = {}, unlock }: Means = {}): Promise<Incoming> {
   if (/^https?:/i.test(path.shown)) {
     kindOf(path.shown); // refuses what is no address
     return { source: await httpSource(path.shown, http), faults: [] };
@@ -58,5 +67,5 @@ export async function openAny(path: NamedPath, ports: Ports, http: HttpOptions =
   const [place] = await findPlaces(ports, [path]);
   const isStore = place?.path === "." && (await place.files.stat(STORE_FILE))?.kind === "file";
   if (isStore) return { source: await openFolderSource(path.absolute, ports), faults: [] };
-  return openBundle(ports, { kind: "paths", paths: [path] });
+  return openBundle(ports, { kind: "paths", paths: [path], unlock });
 }

@@ -65,5 +65,7 @@ export function volumeFileName(index: Digest, number: number, of: number): strin
   return `${index.slice(0, 12)}-${digits(number)}-of-${digits(of)}.tar`;
 }
 
-/** What `volumeFileName` makes; the name is a help for people and decides nothing. */
-export const VOLUME_FILE = /^[0-9a-f]{12}-[0-9]{4}-of-[0-9]{4}\.tar$/;
+/** What an encrypted volume's name has behind that. */
+export const SEALED_ENDING = ".age";
+/** What `volumeFileName` makes, and that with `SEALED_ENDING`; the name is a help for people and decides nothing. */
+export const VOLUME_FILE = /^[0-9a-f]{12}-[0-9]{4}-of-[0-9]{4}\.tar(?:\.age)?$/;

@@ -8,8 +8,10 @@ import { short } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { Files, OpenFile } from "../objects/files.ts";
+import type { Unlock } from "./age-header.ts";
 import { itemsOfVolume } from "./cut.ts";
 import { fileInput, streamInput } from "./input.ts";
+import { type Unsealed, unsealFile, unsealStream } from "./sealed.ts";
 import { type Item, itemPath, type Parcel, type Source } from "./source.ts";
 import { INDEX_PATH, indexSignaturePath, VOLUME_FILE } from "./volume-note.ts";
 import { checkIndex, readIndex, readItems, readNothingAfter, readOpening, type SignedIndex } from "./volume-reader.ts";
@@ -21,6 +23,8 @@ export interface Place {
   readonly path: string;
   /** How people call it. */
   readonly what: string;
+  /** Opens volumes that are encrypted. */
+  readonly unlock?: Unlock;
 }
 
 /** A volume that cannot be used. */
@@ -43,6 +47,8 @@ export interface Volumes extends Source {
   /** Folders into which volumes were untarred. */
   readonly folders: readonly Place[];
   readonly faults: readonly Fault[];
+  /** Some volume is encrypted. */
+  readonly sealed: boolean;
 }
 
 /** The folder in a volume that holds its index. */
@@ -60,7 +66,7 @@ export const DAMAGE = [
 /**
  * Looks at every place; reads of each volume no more than tells which one it is.
  * @throws CofferError BUNDLE_INVALID, SIGNATURE_INVALID … - there is no volume that can be used (of the first fault);
- *   FILE_NOT_FOUND - a place is not there, or a folder holds no volume
+ *   IDENTITY_NEEDED, IDENTITY_WRONG - a volume is encrypted, and not for who reads it; FILE_NOT_FOUND - a place is not there, or a folder holds no volume
  */
 export async function openVolumes(places: readonly Place[]): Promise<Volumes> {
   const shelf = new Shelf();
@@ -83,7 +89,7 @@ async function spread(places: readonly Place[]): Promise<readonly Place[]> {
 async function volumesIn(place: Place): Promise<readonly Place[]> {
   const within = (name: string): string => (place.path === "." ? name : `${place.path}/${name}`);
   const names = ((await place.files.list(place.path)) ?? []).filter((name) => VOLUME_FILE.test(name));
-  const found = names.map((name) => ({ files: place.files, path: within(name), what: name }));
+  const found = names.map((name) => ({ ...place, path: within(name), what: name }));
   const isUntarred = (await place.files.stat(within(INDEX_PATH))) !== undefined;
   if (found.length === 0 && !isUntarred) {
     throw new CofferError("FILE_NOT_FOUND", `${place.what}: expected volumes of a bundle in this folder, found none`);
@@ -96,6 +102,7 @@ class Shelf {
   readonly #held = new Map<number, Held[]>();
   readonly #folders: Place[] = [];
   readonly #faults: Fault[] = [];
+  #sealed = false;
 
   async take(place: Place): Promise<void> {
     try {
@@ -109,7 +116,8 @@ class Shelf {
   }
 
   async #takeFile(place: Place): Promise<void> {
-    const file = await openPlace(place);
+    const { file, sealed } = await openEither(place);
+    this.#sealed ||= sealed;
     try {
       const { number, bodyAt, ...signed } = await readOpening(fileInput(file, place.what), place.what, this.#signed);
       this.#same(signed, place.what);
@@ -153,7 +161,7 @@ class Shelf {
             lost.flatMap((number) => itemsOfVolume(index.value, number)),
           );
     return {
-      ...{ index, signature, folders, faults: this.#faults },
+      ...{ index, signature, folders, faults: this.#faults, sealed: this.#sealed },
       held: new Map([...held].map(([number, copies]) => [number, copies.map(({ place }) => place)])),
       missing,
       async *parcels(wants) {
@@ -167,11 +175,20 @@ class Shelf {
   }
 }
 
-/** @throws CofferError FILE_NOT_FOUND */
-export async function openPlace({ files, path, what }: Place): Promise<OpenFile> {
+async function openEither({ files, path, what, unlock }: Place): Promise<Unsealed> {
   const file = await files.open(path);
   if (file === undefined) throw new CofferError("FILE_NOT_FOUND", `${what}: no such file`);
-  return file;
+  try {
+    return await unsealFile(file, what, unlock);
+  } catch (error) {
+    await Promise.allSettled([file.close()]); // what led here is what is told
+    throw error;
+  }
+}
+
+/** A volume, the clear bytes of it if it is encrypted. @throws CofferError FILE_NOT_FOUND, and as `unsealFile` */
+export async function openPlace(place: Place): Promise<OpenFile> {
+  return (await openEither(place)).file;
 }
 
 async function* fileParcels(
@@ -238,10 +255,15 @@ async function* wholeFile(file: OpenFile, item: Item): AsyncGenerator<Uint8Array
 
 /**
  * A bundle that comes through a pipe: its volumes one after the other, from the first on, all of them. Read once.
+ * Encrypted, they are one age file together.
  * @throws CofferError as `openVolumes`
  */
-export async function openPipe(stream: AsyncIterable<Uint8Array>, what: string): Promise<Source & SignedIndex> {
-  const input = streamInput(stream, what);
+export async function openPipe(
+  stream: AsyncIterable<Uint8Array>,
+  what: string,
+  unlock?: Unlock,
+): Promise<Source & SignedIndex> {
+  const input = streamInput(unsealStream(stream, what, unlock), what);
   const { number, firstMember, bodyAt: _, ...signed } = await readOpening(input, what);
   const of = signed.index.value.volumes.length;
   return {

@@ -119,6 +119,7 @@ for (const layer of LAYERS) {
   );
   if (layer !== "repo") forbidden.push(...plant(`src/${layer}/planted-glob.ts`, ["fast-glob", "msgpackr/pack"]));
   if (layer !== "cli") forbidden.push(...plant(`src/${layer}/planted-commander.ts`, ["commander"]));
+  if (layer !== "sync") forbidden.push(...plant(`src/${layer}/planted-age.ts`, ["age-encryption"]));
   if (layer !== "git") forbidden.push(...plant(`src/${layer}/planted-git.ts`, ["isomorphic-git"]));
   if (layer !== "keys") forbidden.push(...plant(`src/${layer}/planted-crypto.ts`, ["tweetnacl", "bcrypt-pbkdf"]));
 }
@@ -148,6 +149,7 @@ allowed.push(
   ...plant("src/server/planted-allowed-too.ts", ["node:http", "node:net"]),
   ...plant("src/keys/planted-allowed-too.ts", ["tweetnacl", "bcrypt-pbkdf"]),
   ...plant("src/git/planted-allowed-too.ts", ["isomorphic-git"]),
+  ...plant("src/sync/planted-allowed-too.ts", ["age-encryption"]),
   ...plant("src/cli/planted-allowed-too.ts", ["commander", "node:child_process"]),
 );
 const GLOBALS = ["fetch", "WebSocket", "EventSource", "process", "globalThis"];

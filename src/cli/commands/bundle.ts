@@ -11,21 +11,24 @@ import {
   type Inspected,
   indexOf,
   inspectBundle,
+  isVolumePath,
   type Media,
   type NamedPath,
-  streamVolume,
+  streamVolumes,
   targetAt,
   type Verified,
   verifyBundle,
 } from "../../repo/bundle-media.ts";
 import { readReceipt } from "../../repo/delivery.ts";
+import type { Sealing } from "../../repo/sealing.ts";
 import type { Store } from "../../repo/store.ts";
+import { type IdentityOptions, type RecipientOptions, sealingFor, unlockFrom } from "../age-files.ts";
 import { type Context, open, quoteArgument } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
 import { createdJson, inspectedJson, verifiedJson } from "../json-bundles.ts";
 import { readReceiptFile } from "./receipt.ts";
 
-export interface CreateOptions {
+export interface CreateOptions extends RecipientOptions, IdentityOptions {
   readonly out: string;
   /** commander's form of --no-blobs. */
   readonly blobs: boolean;
@@ -49,23 +52,27 @@ export async function runBundleCreate(
   const { io, ui } = context;
   checkOptions(context, words, options);
   const only = options.onlyVolume === undefined ? undefined : parseNumber(options.onlyVolume);
+  const sealing = await sealingFor(context, options);
+  const out = named(context, options.out);
+  if (options.out !== PIPE) isVolumePath(out, sealing); // refused before anything is gathered
   const store = await open(context);
-  const bundle = await bundleFor(context, store, words, options);
+  const bundle = await bundleFor(context, store, words, options, sealing);
   const numbers = volumeNumbers(bundle, only);
   if (options.out === PIPE) {
-    for (const number of numbers) await streamVolume(store, bundle, number, io.outBytes);
+    await streamVolumes(store, bundle, numbers, sealing, io.outBytes);
     ui.say(summary(bundle));
     return;
   }
-  const target = await targetAt(io.ports, named(context, options.out));
+  const target = await targetAt(io.ports, out, sealing);
   if (target.name !== undefined && numbers.length > 1) {
     throw new CofferError("USAGE", `--out: expected a folder for ${numbers.length} volumes, found a file`);
   }
   const written = await writeVolumes(store, bundle, numbers, target, {
     random: io.ports.random,
+    sealing,
     onBytes: (volume, done, of) => ui.progress(`volume ${volume}: ${sizeText(done)} of ${sizeText(of)}`),
   });
-  tellCreated(context, bundle, written, options.out);
+  tellCreated(context, bundle, written, options.out, sealing);
 }
 
 /** @throws CofferError USAGE - options that contradict each other */
@@ -92,29 +99,37 @@ async function bundleFor(
   store: Store,
   words: readonly string[],
   options: CreateOptions,
+  sealing: Sealing | undefined,
 ): Promise<Bundle> {
   if (options.again !== undefined) {
-    const { index, signature } = await indexOf(context.io.ports, named(context, options.again));
+    const again = named(context, options.again);
+    const { index, signature, sealed } = await indexOf(context.io.ports, again, unlockFrom(context, options));
+    if (sealed && sealing === undefined) {
+      const text = "--again: that bundle is encrypted: expected --encrypt-to as well, or a volume that was decrypted";
+      throw new CofferError("USAGE", text);
+    }
     return sameBundle(store, index, signature);
   }
   const receipt = options.for === undefined ? undefined : await readReceipt(readReceiptFile(context, options.for));
   context.ui.progress("gathering what travels");
   const receiver = receipt === undefined ? {} : { receiver: receiverOf(receipt) };
-  return makeBundle(store, { ...requestOf(words, options), ...receiver });
+  return makeBundle(store, { ...requestOf(words, options, sealing), ...receiver });
 }
 
 /** What words and options ask for. @throws CofferError NAME_INVALID, USAGE */
 export function requestOf(
   words: readonly string[],
   options: Pick<CreateOptions, "blobs" | "candidates" | "revocations" | "volumeSize">,
+  sealing?: Sealing | undefined,
 ): BundleRequest {
+  const size = options.volumeSize === undefined ? undefined : parseVolumeSize(options.volumeSize);
   const isPattern = (word: string): boolean => word.includes("*");
   return {
     names: words.filter((word) => !isPattern(word)).map((word) => parseName(word)),
     patterns: words.filter(isPattern).map(parsePattern),
     candidates: options.candidates === true,
     blobs: options.blobs && options.candidates !== true && options.revocations !== true,
-    ...(options.volumeSize === undefined ? {} : { volumeBytes: parseVolumeSize(options.volumeSize) }),
+    ...(size === undefined ? {} : { volumeBytes: sealing?.room(size) ?? size }),
   };
 }
 
@@ -152,34 +167,48 @@ function summary({ index: { id, value } }: Bundle): string {
   return `bundle ${short(id)} of log entry ${value.log.number}: ${parts.join(", ")}; ${counted(value.items.length, "item")}, ${sizeText(bytes)}`;
 }
 
-function tellCreated(context: Context, bundle: Bundle, written: readonly WrittenVolume[], out: string): void {
+function tellCreated(
+  context: Context,
+  bundle: Bundle,
+  written: readonly WrittenVolume[],
+  out: string,
+  sealing: Sealing | undefined,
+): void {
   const { ui } = context;
-  ui.json(createdJson(bundle, written));
-  for (const { file } of written) ui.data(out.endsWith(".tar") ? out : `${out.replace(/\/+$/, "")}/${file}`);
+  const isFile = isVolumePath(named(context, out), sealing);
+  ui.json(createdJson(bundle, written, sealing?.recipients ?? []));
+  for (const { file } of written) ui.data(isFile ? out : `${out.replace(/\/+$/, "")}/${file}`);
   ui.say(summary(bundle));
   const all = bundle.index.value.volumes.length;
   ui.say(
     `${counted(written.length, "volume")}${written.length < all ? ` of ${all}` : ""}, ${sizeText(written.reduce((sum, { bytes }) => sum + bytes, 0))}`,
   );
-  ui.next(`coffer bundle verify ${quoteArgument(out)}`);
+  if (sealing !== undefined) ui.say(`encrypted to ${counted(sealing.recipients.length, "recipient")}`);
+  ui.next(`coffer bundle verify ${quoteArgument(out)}${sealing === undefined ? "" : " --identity FILE"}`);
 }
 
-export function mediaOf(context: Context, paths: readonly string[]): Media {
+export function mediaOf(context: Context, paths: readonly string[], options: IdentityOptions): Media {
+  const unlock = unlockFrom(context, options);
   if (paths.includes(PIPE)) {
     if (paths.length > 1) throw new CofferError("USAGE", "expected - alone, or paths");
-    return { kind: "pipe", stream: context.io.input(), shown: "stdin" };
+    return { kind: "pipe", stream: context.io.input(), shown: "stdin", unlock };
   }
-  return { kind: "paths", paths: paths.map((path) => named(context, path)) };
+  return { kind: "paths", paths: paths.map((path) => named(context, path)), unlock };
 }
 
-export async function runBundleInspect(context: Context, paths: readonly string[]): Promise<void> {
+export async function runBundleInspect(
+  context: Context,
+  paths: readonly string[],
+  options: IdentityOptions,
+): Promise<void> {
   const { ui } = context;
-  const looked = await inspectBundle(context.io.ports, mediaOf(context, paths));
+  const looked = await inspectBundle(context.io.ports, mediaOf(context, paths, options));
   ui.json(inspectedJson(looked));
   for (const line of inspectedLines(looked)) ui.data(line);
   for (const what of looked.missing) ui.warn(`${what} is not here`);
   ui.say("all of this is the sender's word; `coffer bundle verify` checks hashes and signatures");
-  ui.next(`coffer bundle verify ${paths.map(quoteArgument).join(" ")}`);
+  const flags = (options.identity ?? []).map((file) => ` --identity ${quoteArgument(file)}`);
+  ui.next(`coffer bundle verify ${paths.map(quoteArgument).join(" ")}${flags.join("")}`);
 }
 
 const FILES_SHOWN = 20;
@@ -225,10 +254,14 @@ function inspectedLines(looked: Inspected): string[] {
 }
 
 /** @returns 5 where something is damaged, 9 where a volume is missing */
-export async function runBundleVerify(context: Context, paths: readonly string[]): Promise<number> {
+export async function runBundleVerify(
+  context: Context,
+  paths: readonly string[],
+  options: IdentityOptions,
+): Promise<number> {
   const { ui } = context;
   let done = 0;
-  const verified = await verifyBundle(context.io.ports, mediaOf(context, paths), (bytes) => {
+  const verified = await verifyBundle(context.io.ports, mediaOf(context, paths, options), (bytes) => {
     done += bytes;
     ui.progress(`checking ${sizeText(done)}`);
   });
@@ -250,12 +283,13 @@ function sayVerified({ ui }: Context, verified: Verified): void {
   for (const what of verified.missing) ui.data(`missing: ${what}`);
 }
 
-function tellWhatToBring({ ui }: Context, { wanted, index }: Verified, paths: readonly string[]): void {
+function tellWhatToBring({ ui }: Context, { wanted, index, sealed }: Verified, paths: readonly string[]): void {
   const [first] = wanted;
   if (first === undefined) return;
   const from = basename(paths[0] ?? "");
+  const flags = sealed ? " --encrypt-to RECIPIENT" : "";
   ui.say(
-    `where bundle ${short(index.id)} was made, with any good volume of it: coffer bundle create --again ${quoteArgument(from)} --only-volume ${first} --out FOLDER`,
+    `where bundle ${short(index.id)} was made, with any good volume of it: coffer bundle create --again ${quoteArgument(from)} --only-volume ${first}${flags} --out FOLDER`,
   );
   if (wanted.length > 1)
     ui.say(`and the same for ${counted(wanted.length - 1, "other volume")}: ${wanted.slice(1, 21).join(", ")}`);

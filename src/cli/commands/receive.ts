@@ -9,6 +9,7 @@ import { type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } fro
 import { type ImportReport, importFrom } from "../../repo/import.ts";
 import { messageWith, openAny, openBundle } from "../../repo/incoming.ts";
 import type { Store } from "../../repo/store.ts";
+import { type IdentityOptions, type RecipientOptions, sealingFor, unlockFrom } from "../age-files.ts";
 import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
 import { clonedJson, importedJson, pulledJson, pushedJson } from "../json-transfer.ts";
@@ -19,9 +20,13 @@ function progressOf({ ui }: Context) {
   return { onBytes: (bytes: number) => ui.progress(`${sizeText(bytes)} taken`) };
 }
 
-export async function runBundleImport(context: Context, places: readonly string[]): Promise<number> {
+export async function runBundleImport(
+  context: Context,
+  places: readonly string[],
+  options: IdentityOptions,
+): Promise<number> {
   const store = await open(context);
-  const incoming = await openBundle(context.io.ports, mediaOf(context, places));
+  const incoming = await openBundle(context.io.ports, mediaOf(context, places, options));
   for (const fault of incoming.faults) context.ui.warn(`left out: ${fault}`);
   const report = await importFrom(store, incoming.source, progressOf(context));
   showLate(context, store);
@@ -66,10 +71,13 @@ function peerOf({ io }: Context, store: Store, remote: string): Promise<Peer> {
 }
 
 /** @returns the exit status of the import that went worst */
-export async function runPull(context: Context, remote: string, flags: HttpFlags): Promise<number> {
+export async function runPull(context: Context, remote: string, flags: HttpFlags & IdentityOptions): Promise<number> {
   const { ui } = context;
   const store = await open(context);
-  const pulled = await pullRemote(store, await peerOf(context, store, remote), exchangeOptions(context, flags));
+  const pulled = await pullRemote(store, await peerOf(context, store, remote), {
+    ...exchangeOptions(context, flags),
+    unlock: unlockFrom(context, flags),
+  });
   showLate(context, store);
   const { reports, faults, failed, receipt } = pulled;
   for (const fault of faults) ui.warn(`left out: ${fault}`);
@@ -85,7 +93,7 @@ export async function runPull(context: Context, remote: string, flags: HttpFlags
   return exit;
 }
 
-export interface PushOptions {
+export interface PushOptions extends RecipientOptions {
   /** commander's form of --no-blobs. */
   readonly blobs: boolean;
   readonly candidates?: boolean;
@@ -100,8 +108,12 @@ export async function runPush(
 ): Promise<number> {
   const { ui } = context;
   const store = await open(context);
-  const request = requestOf(words, options);
-  const done = await pushRemote(store, await peerOf(context, store, remote), request, exchangeOptions(context));
+  const sealing = await sealingFor(context, options);
+  const request = requestOf(words, options, sealing);
+  const done = await pushRemote(store, await peerOf(context, store, remote), request, {
+    ...exchangeOptions(context),
+    sealing,
+  });
   showLate(context, store);
   ui.json(pushedJson(done));
   for (const { file, bytes } of done.volumes) ui.data(`${file}  ${sizeText(bytes)}`);
@@ -110,7 +122,7 @@ export async function runPush(
   return done.report === undefined ? EXIT.ok : tell(context, done.report, storeFlag(context));
 }
 
-export interface CloneOptions extends HttpFlags {
+export interface CloneOptions extends HttpFlags, IdentityOptions {
   readonly root?: string;
 }
 
@@ -124,9 +136,9 @@ export async function runClone(
   if (source === "-") throw new CofferError("USAGE", "clone: expected a path, since it is read twice, found a pipe");
   const root = options.root === undefined ? undefined : parseRoot(options.root);
   const path = { absolute: resolve(io.cwd, source), shown: source };
-  const http = httpOptions(context, options.cafile);
-  const again = async () => (await openAny(path, io.ports, http)).source;
-  const { faults } = await openAny(path, io.ports, http);
+  const means = { http: httpOptions(context, options.cafile), unlock: unlockFrom(context, options) };
+  const again = async () => (await openAny(path, io.ports, means)).source;
+  const { faults } = await openAny(path, io.ports, means);
   for (const fault of faults) ui.warn(`left out: ${fault}`);
   const target = resolve(io.cwd, folder);
   const { store, made, report } = await clone(locate(context, target), again, root, io.ports, progressOf(context));
