@@ -48,8 +48,9 @@ export async function* writeVolume(sender: Sender, bundle: Bundle, number: numbe
   for (const item of itemsOfVolume(index.value, number)) {
     yield* hashed(hash, [encodeTarHeader({ path: itemPath(item), sizeBytes: item.sizeBytes })]);
     for await (const piece of itemBytes(sender, bundle, item)) {
-      hash.update(piece);
+      const hashed = hashSoon(hash, piece);
       yield piece;
+      await hashed;
     }
     yield* hashed(hash, [new Uint8Array(paddingBytes(item.sizeBytes))]);
   }
@@ -70,6 +71,14 @@ function* hashed(hash: Hash, pieces: readonly Uint8Array[]): Generator<Uint8Arra
     hash.update(piece);
     yield piece;
   }
+}
+
+const WORTH_WAITING_BYTES = 1024 * 1024;
+
+/** What is large is hashed once whoever takes it has begun to write it, so that both go on at the same time. */
+async function hashSoon(hash: Hash, piece: Uint8Array): Promise<void> {
+  if (piece.length >= WORTH_WAITING_BYTES) await new Promise((turn) => setImmediate(turn));
+  hash.update(piece);
 }
 
 async function* itemBytes(sender: Sender, { index, claims }: Bundle, item: Item): AsyncGenerator<Uint8Array> {
