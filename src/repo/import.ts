@@ -64,15 +64,28 @@ export async function importFrom(store: Store, source: Source, options: ImportOp
     source.stagedBy ?? index.id,
     index.value.segmentBytes,
   );
+  const act = new Import(store, source, staging, options);
   try {
-    const report = await new Import(store, source, staging, options).run();
+    const report = await act.run();
     await staging.end(false);
     return report;
   } catch (error) {
+    if (act.denied.length > 0) store.warnings.push(`what it revokes counts all the same: ${entriesText(act.denied)}`);
     const keep = !isCofferError(error, ...REFUSALS);
     await Promise.allSettled([staging.end(keep)]); // what led here is what is told
     throw error;
   }
+}
+
+/** Each list once. */
+function damagedTold(damaged: Iterable<readonly [string, CofferError]>): ImportReport["refused"] {
+  return [...new Map(damaged)].map(([ref, { code, message }]) => {
+    return { what: `what joins ${ref}`, code, text: `${message}; import it again once that is repaired` };
+  });
+}
+
+function entriesText(numbers: readonly number[]): string {
+  return `log ${numbers.map((number) => `entry ${number}`).join(", ")}`;
 }
 
 class Import {
@@ -96,6 +109,11 @@ class Import {
     this.#writer = new Writer(store);
     const [arrivals, writer] = [this.#arrivals, this.#writer];
     this.#blobs = new Blobs({ store, staging, arrivals, writer, index: source.index.value });
+  }
+
+  /** Entries of the log with what was revoked or refused. */
+  get denied(): readonly number[] {
+    return this.#denials?.entries ?? [];
   }
 
   async run(): Promise<ImportReport> {
@@ -227,6 +245,7 @@ class Import {
     if (work === undefined) throw new CofferError("INTERNAL", "an import without work");
     const failed = new Map([...(this.#denials?.failed ?? []), ...applied.failed]);
     for (const [name, { code, message }] of failed) work.refusedNames.set(name, { code, text: message });
+    const damaged = [...(this.#denials?.damaged ?? []), ...applied.damaged];
     const came = new Map(names.map(({ name }) => [name as string, parseName(name)]));
     if (receiver instanceof Adoption) for (const name of receiver.names) came.set(name.text, name);
     for (const name of work.refusedNames.keys()) came.set(name, parseName(name));
@@ -238,7 +257,7 @@ class Import {
     });
     return {
       ...{ store, log: { number: log.number, head: log.head }, sameRoot, names: told },
-      refused: this.#arrivals.refused,
+      refused: [...this.#arrivals.refused, ...damagedTold(damaged)],
       notes: [...work.notes],
       denials: this.#denials?.count ?? 0,
       blobs: { count: this.#blobs.taken, bytes: this.#blobs.takenBytes },

@@ -28,7 +28,8 @@ export async function folderSource(folder: OpenFolder, head: HeadView): Promise<
     ...{ names: await namesAt(head), candidates: true, withBlobs: () => true },
     ...{ without: folder.has, partBytes: () => LIMITS.segmentBytes },
   });
-  return { index, missing: [], parcels: (wants) => parcelsOf(folder, index, wants) };
+  // Not by the index, which is another one once a blob of it lies here, or that store went on.
+  return { index, missing: [], stagedBy: index.value.store, parcels: (wants) => parcelsOf(folder, index, wants) };
 }
 
 /** Everything that was promoted, denied or proposed; what waits in quarantine is that store's own affair. */

@@ -49,6 +49,14 @@ async function isSound(member: Member): Promise<void> {
 
 const staged = (member: Member): string[] => readdirSync(join(member.location.root, "local/tmp"));
 
+/** The first piece of what is read. */
+async function* firstOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece;
+    throw new Error("the cable was pulled");
+  }
+}
+
 async function snapshot(team: ReturnType<typeof makeTeam>, from: Member) {
   return inMemory(await openFolderSource(from.location.root, team.ports));
 }
@@ -580,6 +588,32 @@ test("an interrupted import goes on where it was: what came is not asked for aga
   assert.equal(new Set(read).size, read.length, "no blob twice");
   await importFrom(c.store, source);
   assert.deepEqual(await sharedRefs(b.store, "with evidence"), await sharedRefs(c.store, "with evidence"));
+  assert.deepEqual(staged(b), []);
+});
+
+test("a pull that was stopped is resumed by the next one, though a blob has its name by now, and leaves nothing", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  await a.trust("acme/first", model(1, 100));
+  await a.trust("acme/second", model(2, 9 * 1024 * 1024));
+  const source = await openFolderSource(a.location.root, team.ports);
+  const stopped: Source = {
+    ...source,
+    async *parcels(wants) {
+      for await (const { item, read } of source.parcels(wants)) {
+        yield { item, read: () => (item.sizeBytes > 8 * 1024 * 1024 ? firstOf(read()) : read()) };
+      }
+    },
+  };
+  await assert.rejects(importFrom(b.store, stopped), /cable/);
+  const blobs = readdirSync(join(b.location.root, "blobs"), { recursive: true, withFileTypes: true });
+  assert.deepEqual(
+    [blobs.filter((entry) => entry.isFile()).length, staged(b).length],
+    [1, 1],
+    "the first has its name",
+  );
+  const report = await pull(b.store, a.location.root);
+  assert.deepEqual(outcomes(report), { "acme/first@main": "adopted", "acme/second@main": "adopted" });
   assert.deepEqual(staged(b), []);
 });
 

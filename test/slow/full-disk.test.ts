@@ -12,37 +12,31 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
-import { systemCode } from "../../src/base/errors.ts";
 import { builtCli, type Ended, runCli } from "../support/cli-process.ts";
+import { MAY_NOT_MOUNT, SmallDisk } from "../support/small-disk.ts";
 
 const PIECES = 64;
 
 class Disk {
   readonly folder: string;
-  readonly disk: string;
+  readonly disk: SmallDisk;
   readonly store: string;
   readonly home: string;
 
-  private constructor(folder: string, everything: boolean) {
+  private constructor(folder: string, disk: SmallDisk, everything: boolean) {
     this.folder = folder;
-    this.disk = join(folder, "disk");
-    this.store = join(this.disk, "my.coffer");
-    this.home = join(everything ? this.disk : folder, "home");
+    this.disk = disk;
+    this.store = join(disk.root, "my.coffer");
+    this.home = join(everything ? disk.root : folder, "home");
+    mkdirSync(this.home);
   }
 
   /** undefined where this account may not mount. @param everything - keys and memory lie on that disk as well */
   static mount(t: TestContext, options: string, everything: boolean): Disk | undefined {
     const folder = mkdtempSync(join(tmpdir(), "coffer-full-"));
-    const disk = new Disk(folder, everything);
-    mkdirSync(disk.disk);
-    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", options, "none", disk.disk]).status === 0;
-    t.after(() => {
-      if (mounted) execFileSync("umount", [disk.disk]);
-      rmSync(folder, { recursive: true, force: true });
-    });
-    if (!mounted) return undefined;
-    mkdirSync(disk.home);
-    return disk;
+    const disk = SmallDisk.inMemory(t, folder, options);
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    return disk && new Disk(folder, disk, everything);
   }
 
   run(...args: string[]): Promise<Ended> {
@@ -93,35 +87,6 @@ class Disk {
   reserve(): number {
     return readdirSync(join(this.store, "local", "reserve")).length;
   }
-
-  /** Takes the last byte. */
-  fill(): void {
-    let sizeBytes = 1024 * 1024;
-    for (let number = 0; sizeBytes > 0; number += 1) {
-      const path = join(this.disk, `filler-${sizeBytes}-${number}`);
-      if (!attempted(() => writeFileSync(path, Buffer.alloc(sizeBytes, 1)))) sizeBytes >>= 1;
-    }
-  }
-
-  /** Takes the last inode. */
-  fillInodes(): void {
-    for (let number = 0; attempted(() => writeFileSync(join(this.disk, `filler-inode-${number}`), "")); ) number += 1;
-  }
-
-  empty(): void {
-    for (const name of readdirSync(this.disk)) if (name.startsWith("filler-")) rmSync(join(this.disk, name));
-  }
-}
-
-/** False if there is no room. */
-function attempted(act: () => void): boolean {
-  try {
-    act();
-    return true;
-  } catch (error) {
-    assert.equal(systemCode(error), "ENOSPC");
-    return false;
-  }
 }
 
 const CASES = [
@@ -134,11 +99,11 @@ const CASES = [
 for (const [what, options, everything, fill] of CASES) {
   test(`${what}: nothing is added, and names are revoked all the same`, async (t) => {
     const disk = Disk.mount(t, options, everything);
-    if (disk === undefined) return t.skip("this account may not mount a tmpfs");
+    if (disk === undefined) return t.skip(MAY_NOT_MOUNT);
     await disk.makeStore();
     assert.equal(disk.reserve(), PIECES);
     const at = ["--store", disk.store];
-    disk[fill]();
+    disk.disk[fill]();
     await disk.refused(10, "NO_SPACE", "add", disk.model(7), "--name", "acme/seven", ...at);
     await disk.refused(10, "NO_SPACE", "promote", "acme/three", ...at);
     for (const name of ["acme/one", "acme/two"]) {
@@ -146,11 +111,11 @@ for (const [what, options, everything, fill] of CASES) {
       assert.match(stderr, /warning: the disk is full: this was done with the space that the store keeps back/);
       assert.match(stderr, /is revoked by alice/);
       await disk.refused(3, "REVOKED", "resolve", name, "--no-memory", ...at);
-      disk[fill]();
+      disk.disk[fill]();
     }
     await disk.must("fsck", ...at);
     t.diagnostic(`after two revocations without room ${disk.reserve()} of ${PIECES} pieces of the reserve are left`);
-    disk.empty();
+    disk.disk.empty();
     await disk.must("add", disk.model(7), "--name", "acme/seven", ...at);
     assert.equal(disk.reserve(), PIECES);
     assert.deepEqual(JSON.parse((await disk.must("fsck", "--json", ...at)).stdout).problems, []);
@@ -159,16 +124,16 @@ for (const [what, options, everything, fill] of CASES) {
 
 test("a read-only file system: reading goes on, every act says so at once and changes nothing", async (t) => {
   const disk = Disk.mount(t, "size=24m", false);
-  if (disk === undefined) return t.skip("this account may not mount a tmpfs");
+  if (disk === undefined) return t.skip(MAY_NOT_MOUNT);
   await disk.makeStore();
   const at = ["--store", disk.store];
-  execFileSync("mount", ["-o", "remount,ro", disk.disk]);
+  execFileSync("mount", ["-o", "remount,ro", disk.disk.root]);
   await disk.must("resolve", "acme/one", ...at);
   for (const args of [
     ["add", disk.model(7), "--name", "acme/seven"],
     ["promote", "acme/three"],
     ["revoke", "acme/one", "--yes"],
-    ["init", join(disk.disk, "other.coffer"), "--me", "alice"],
+    ["init", join(disk.disk.root, "other.coffer"), "--me", "alice"],
   ]) {
     const { stderr } = await disk.refused(8, "READ_ONLY", ...args, ...(args[0] === "init" ? [] : at));
     assert.match(stderr, /read-only|EROFS/);
@@ -178,7 +143,7 @@ test("a read-only file system: reading goes on, every act says so at once and ch
 
 test("a process that may open few files fails by name or succeeds, and stores nothing halfway", async (t) => {
   const disk = Disk.mount(t, "size=64m", false);
-  if (disk === undefined) return t.skip("this account may not mount a tmpfs");
+  if (disk === undefined) return t.skip(MAY_NOT_MOUNT);
   await disk.makeStore();
   const models = join(disk.folder, "models");
   mkdirSync(models);

@@ -5,7 +5,7 @@
  * temporary file is left. COFFER_TEST_SEED repeats a run's delays, not the scheduler's mood. The first kills: kills.test.ts.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -22,7 +22,7 @@ import { STAGE } from "../../src/repo/log-swap.ts";
 import { judge } from "../../src/repo/resolve.ts";
 import { openStore, type Store } from "../../src/repo/store.ts";
 import { ACTS } from "../support/acts.ts";
-import { type Running, runCli, startCli } from "../support/cli-process.ts";
+import { firstWrite, type Running, runCli, startCli } from "../support/cli-process.ts";
 import { seededRandom } from "../support/transcripts.ts";
 import { ALL_TRIALS } from "../support/trials.ts";
 
@@ -109,8 +109,7 @@ class Scene {
     return [...temporary, ...readdirSync(this.folder).filter((entry) => entry.startsWith(`.${name}.`))];
   }
 
-  /** Resolves when the process first writes, or ends. */
-  async firstWrite({ ended }: Running, act: Act): Promise<number> {
+  async firstWrite(running: Running, act: Act): Promise<number> {
     const local = join(this.store, "local");
     const where = new Map([
       ["init", this.folder],
@@ -119,13 +118,7 @@ class Scene {
       ["pull", join(this.receiver, "local", "tmp")],
       ["bundle import", join(this.importer, "local", "tmp")],
     ]);
-    const watcher = watch(where.get(act) ?? join(local, "tmp"));
-    try {
-      await Promise.race([new Promise((settle) => watcher.once("change", settle)), ended]);
-      return performance.now();
-    } finally {
-      watcher.close();
-    }
+    return firstWrite(running, where.get(act) ?? join(local, "tmp"));
   }
 
   /** The policy root, as it is told to whoever clones. */

@@ -5,13 +5,13 @@
  * COFFER_TEST_SEED repeats a run's delays (not the scheduler's mood).
  */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
-import { type Ended, type Running, runCli, startCli } from "../support/cli-process.ts";
+import { type Ended, firstWrite, type Running, runCli, startCli } from "../support/cli-process.ts";
 import { seededRandom } from "../support/transcripts.ts";
 import { ALL_TRIALS } from "../support/trials.ts";
 
@@ -75,15 +75,9 @@ class Scene {
     return JSON.parse(stdout);
   }
 
-  /** Resolves when the process first writes (every act writes into local/tmp first), or ends. */
-  async firstWrite({ ended }: Running): Promise<number> {
-    const watcher = watch(join(this.store, "local", "tmp"));
-    try {
-      await Promise.race([new Promise((settle) => watcher.once("change", settle)), ended]);
-      return performance.now();
-    } finally {
-      watcher.close();
-    }
+  /** Every act writes into local/tmp first. */
+  async firstWrite(running: Running): Promise<number> {
+    return firstWrite(running, join(this.store, "local", "tmp"));
   }
 
   leftovers(): number {

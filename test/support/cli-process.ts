@@ -4,7 +4,7 @@
  * its own, so that nothing of the machine's keys and stores is seen. Not here: in-process runs (transcripts.ts).
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -39,11 +39,15 @@ interface Where {
   readonly cwd?: string;
   /** Look at the peak so often, in ms; it is a maximum, so only what comes after the last look is missed. */
   readonly watchEveryMs?: number;
+  /** Where the clock of the process stands still, in seconds; it goes when left out. */
+  readonly clockS?: number;
 }
 
 /** Starts `coffer …args`. */
 export function startCli(args: readonly string[], where: Where): Running {
-  return start([builtCli(), ...args], where);
+  const { clockS } = where;
+  const clock = clockS === undefined ? [] : ["--import", `data:text/javascript,Date.now=()=>${clockS * 1000}`];
+  return start([...clock, builtCli(), ...args], where);
 }
 
 /** Runs `coffer …args` to its end, whatever that is. */
@@ -76,6 +80,17 @@ function start(args: readonly string[], { home, cwd, watchEveryMs }: Where): Run
     });
   });
   return { child, ended };
+}
+
+/** When something was first written in `folder`, or the process ended without; by performance.now(). */
+export async function firstWrite({ ended }: Running, folder: string): Promise<number> {
+  const watcher = watch(folder);
+  try {
+    await Promise.race([new Promise((settle) => watcher.once("change", settle)), ended]);
+    return performance.now();
+  } finally {
+    watcher.close();
+  }
 }
 
 function textOf(stream: NodeJS.ReadableStream): () => string {

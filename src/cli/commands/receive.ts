@@ -28,8 +28,7 @@ export async function runBundleImport(
   const store = await open(context);
   const incoming = await openBundle(context.io.ports, mediaOf(context, places, options));
   for (const fault of incoming.faults) context.ui.warn(`left out: ${fault}`);
-  const report = await importFrom(store, incoming.source, progressOf(context));
-  showLate(context, store);
+  const report = await importFrom(store, incoming.source, progressOf(context)).finally(() => showLate(context, store));
   context.ui.json(importedJson(report, incoming.faults));
   return tell(context, report, storeFlag(context));
 }
@@ -74,11 +73,9 @@ function peerOf({ io }: Context, store: Store, remote: string): Promise<Peer> {
 export async function runPull(context: Context, remote: string, flags: HttpFlags & IdentityOptions): Promise<number> {
   const { ui } = context;
   const store = await open(context);
-  const pulled = await pullRemote(store, await peerOf(context, store, remote), {
-    ...exchangeOptions(context, flags),
-    unlock: unlockFrom(context, flags),
-  });
-  showLate(context, store);
+  const peer = await peerOf(context, store, remote);
+  const how = { ...exchangeOptions(context, flags), unlock: unlockFrom(context, flags) };
+  const pulled = await pullRemote(store, peer, how).finally(() => showLate(context, store));
   const { reports, faults, failed, receipt } = pulled;
   for (const fault of faults) ui.warn(`left out: ${fault}`);
   ui.json(pulledJson(pulled));

@@ -36,6 +36,8 @@ const MOVES_OF_NAME = 10;
 export interface Applied {
   /** Names whose chain is damaged here: they were left as they are, and stay denied. */
   readonly failed: ReadonlyMap<string, CofferError>;
+  /** Lists that are damaged here: nothing joined them, and what asks them stays denied. */
+  readonly damaged: ReadonlyMap<RefPath, CofferError>;
   /** Names whose heads are others now. */
   readonly moved: ReadonlySet<string>;
   /** Numbers of the entries that were made. */
@@ -55,19 +57,20 @@ export async function applyChanges(
   const moved = new Set<string>();
   const entries: number[] = [];
   const failed = new Map<string, CofferError>();
+  const damaged = new Map<RefPath, CofferError>();
   for (const slice of slicesOf(changes, most)) {
     let now = new Set<string>();
     const entry = await store.commit(async (head) => {
       now = new Set();
       const batch = store.batch();
-      const moves = await movesOf(store, head, batch, slice, { moved: now, failed });
+      const moves = await movesOf(store, head, batch, slice, { moved: now, failed, damaged });
       return { moves, batch, note };
     });
     if (entry === undefined) continue;
     entries.push(entry.number);
     for (const name of now) moved.add(name);
   }
-  return { moved, entries, failed };
+  return { moved, entries, failed, damaged };
 }
 
 function* slicesOf(changes: readonly Change[], most: number): Generator<readonly Change[]> {
@@ -85,19 +88,26 @@ function* slicesOf(changes: readonly Change[], most: number): Generator<readonly
   if (slice.length > 0) yield slice;
 }
 
+/** What an act finds out on its way. */
+interface Told {
+  readonly moved: Set<string>;
+  readonly failed: Map<string, CofferError>;
+  readonly damaged: Map<RefPath, CofferError>;
+}
+
 async function movesOf(
   store: Store,
   head: HeadView,
   batch: WriteBatch,
   changes: readonly Change[],
-  told: { readonly moved: Set<string>; readonly failed: Map<string, CofferError> },
+  told: Told,
 ): Promise<Move[]> {
   const moves = new Map<RefPath, Move>();
   for (const change of changes) {
     if (change.kind === "statements") {
       for (const move of await nameMoves(store, head, batch, change, told)) moves.set(move.ref, move);
     } else if (change.kind === "union") {
-      const move = await unionMove(store, head, batch, change);
+      const move = await unionMove(store, head, batch, change, told);
       if (move !== undefined) moves.set(move.ref, move);
     } else if (await change.when(head)) {
       moves.set(change.ref, { ref: change.ref, to: change.to });
@@ -111,7 +121,7 @@ async function nameMoves(
   head: HeadView,
   batch: WriteBatch,
   { name, ids }: Extract<Change, { kind: "statements" }>,
-  { moved, failed }: { readonly moved: Set<string>; readonly failed: Map<string, CofferError> },
+  { moved, failed }: Told,
 ): Promise<Move[]> {
   try {
     const standing = await standingWith(store, head, await readPolicies(store, head), name, ids);
@@ -130,12 +140,20 @@ async function unionMove(
   head: HeadView,
   batch: WriteBatch,
   { ref, ids }: Extract<Change, { kind: "union" }>,
+  { damaged }: Told,
 ): Promise<Move | undefined> {
-  const before = await readList(store, await head.readRef(ref), "list");
-  if (ids.every((id) => before.includes(id))) return undefined;
-  const list = makeList([...before, ...ids]);
-  batch.addObject(list);
-  return { ref, to: list.id };
+  const held = await head.readRef(ref);
+  try {
+    const before = await readList(store, held, "list");
+    if (ids.every((id) => before.includes(id))) return undefined;
+    const list = makeList([...before, ...ids]);
+    batch.addObject(list);
+    return { ref, to: list.id };
+  } catch (error) {
+    if (!isCofferError(error, "CORRUPT")) throw error;
+    damaged.set(ref, error); // no other revocation is held up by it
+    return undefined;
+  }
 }
 
 /** refs/revoked and refs/deleted hold the last such statement of the name. */

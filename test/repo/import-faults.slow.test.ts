@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * An import whose disk or stick fails once with EIO, at calls that are drawn by a seed that is printed (with
+ * COFFER_TEST_ALL, at every call): it says so or needed nothing of it, and done again it ends in the refs and the files of
+ * an undisturbed one. New here, taken up again, by receipt, and from another store's folder.
+ */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { isCofferError } from "../../src/base/errors.ts";
+import { parseManifestPath, parseName } from "../../src/base/names.ts";
+import { subFolder } from "../../src/objects/sub-folder.ts";
+import { add } from "../../src/repo/add.ts";
+import { approve, propose } from "../../src/repo/candidates.ts";
+import { readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
+import { importFrom } from "../../src/repo/import.ts";
+import { promote } from "../../src/repo/promote.ts";
+import { pull } from "../../src/repo/pull.ts";
+import { revoke } from "../../src/repo/revoke.ts";
+import type { Store } from "../../src/repo/store.ts";
+import { volumeFileName } from "../../src/sync/volume-note.ts";
+import { openVolumes } from "../../src/sync/volumes.ts";
+import { type MadeBundle, volumesOf } from "../support/bundles.ts";
+import { MEDIA, makeMachine, newLocation, openOn, SOURCE, STORE } from "../support/machine.ts";
+import type { MemoryFiles, TracedCall } from "../support/memory-files.ts";
+import { makeSender } from "../support/sent.ts";
+import { stepsOf } from "../support/steps.ts";
+import { makeSafetensors } from "../support/store-fixture.ts";
+import { seededRandom } from "../support/transcripts.ts";
+import { ALL_TRIALS } from "../support/trials.ts";
+
+const SEED = process.env["COFFER_TEST_SEED"] ?? String(Date.now());
+/** Of all kinds of calls, if not all calls are to fail. */
+const MOST = 12;
+const CHUNK = 8 * 1024 * 1024;
+
+const machine = await makeMachine();
+after(() => machine.end());
+const copy = (disk: MemoryFiles): MemoryFiles => disk.crash("none-lost");
+
+/** One way to take over, on a disk that has what it needs. */
+interface Way {
+  readonly name: string;
+  readonly disk: MemoryFiles;
+  /** The receiver's folder on it. */
+  readonly receiver: string;
+  readonly open: (disk: MemoryFiles, seed: string) => Promise<Store>;
+  readonly run: (store: Store, disk: MemoryFiles) => Promise<unknown>;
+}
+
+async function trust(disk: MemoryFiles, store: Store, name: string, bytes: Uint8Array): Promise<void> {
+  const parsed = parseName(name);
+  disk.plant(`${SOURCE}/model.safetensors`, bytes);
+  const files = ["notes.txt", "model.safetensors"].map((file) => ({
+    ...{ path: parseManifestPath(file), folder: `${machine.root}/${SOURCE}`, file },
+  }));
+  await add(store, { name: parsed, keep: false, files });
+  const { alice, bob } = machine.people;
+  const { statement } = await propose(store, { name: parsed, signer: alice, replace: false });
+  for (const who of [alice, bob]) await approve(store, parsed, statement.id, who);
+  await promote(store, [parsed]);
+}
+
+const NAMES = ["acme/large", "acme/gone", "acme/sent@v1"];
+
+/** The last of two chunks is another in each edition. */
+function large(edition: number): Uint8Array {
+  const bytes = makeSafetensors(CHUNK + 1000);
+  return bytes.fill(edition, CHUNK + 10, CHUNK + 500);
+}
+
+async function receiptOf(store: Store) {
+  const { receipt, inventory } = await readReceipt(await writeReceipt(store));
+  return { store: receipt.value.store, receipt: receipt.id, blobs: new Set(inventory.blobs) };
+}
+
+/** The volumes on a stick; `which` of them, all when left out. */
+function onStick(disk: MemoryFiles, { bundle, volumes }: MadeBundle, which?: readonly number[]): MemoryFiles {
+  const next = copy(disk);
+  for (const [at, bytes] of volumes.entries()) {
+    const path = `${MEDIA}/${volumeFileName(bundle.index.id, at + 1, volumes.length)}`;
+    if (which === undefined || which.includes(at + 1)) next.plant(path, bytes);
+  }
+  return next;
+}
+
+const fromStick = async (store: Store, disk: MemoryFiles) =>
+  importFrom(store, await openVolumes([{ files: subFolder(disk, MEDIA), path: ".", what: "the stick" }]));
+
+const openReceiver = (disk: MemoryFiles, seed: string): Promise<Store> => openOn(machine, disk, seed);
+
+async function makeWays(): Promise<readonly Way[]> {
+  const disk = copy(machine.disk);
+  const { store: sender } = await makeSender(machine, disk);
+  await trust(disk, sender, "acme/large", large(1));
+  await trust(disk, sender, "acme/gone", makeSafetensors(200, 3));
+  await revoke(sender, { name: parseName("acme/gone"), also: [], reason: "a test" }, machine.people.carol);
+  const first = await volumesOf(sender, NAMES, CHUNK + 24 * 1024);
+  assert.equal(first.volumes.length, 2);
+  const takes = { receiver: STORE, open: openReceiver };
+  const empty = copy(machine.disk);
+
+  const half = onStick(empty, first, [first.volumes.length]);
+  await assert.rejects(fromStick(await openReceiver(half, "half"), half), (error) =>
+    isCofferError(error, "BUNDLE_INCOMPLETE"),
+  );
+
+  const based = onStick(empty, first);
+  const store = await openReceiver(based, "based");
+  await fromStick(store, based);
+  await trust(disk, sender, "acme/large", large(2));
+  const more = await volumesOf(sender, NAMES, undefined, { receiver: await receiptOf(store) });
+  const cleared = copy(based);
+  for (const path of cleared.snapshot("as they are").keys())
+    if (path.startsWith(`${MEDIA}/`)) await cleared.remove(path);
+
+  return [
+    { ...takes, name: "new", disk: onStick(empty, first), run: fromStick },
+    { ...takes, name: "taken up again", disk: onStick(half, first), run: fromStick },
+    { ...takes, name: "by receipt", disk: onStick(cleared, more), run: fromStick },
+    { ...takes, name: "a pull", disk, run: (to) => pull(to, newLocation(machine).root) },
+  ];
+}
+
+interface Found {
+  readonly refs: ReadonlyMap<string, string>;
+  /** Blobs, signatures and objects, but for nodes of the ref tree and the lists in them, which entries in between have too. */
+  readonly content: readonly string[];
+  readonly left: readonly string[];
+}
+
+const NODE = /"type":"coffer\/(refs|list)","version":1\}\n$/;
+
+async function look({ open, receiver }: Way, disk: MemoryFiles): Promise<Found> {
+  const refs = new Map<string, string>();
+  for await (const [ref, id] of (await (await open(copy(disk), "look")).head()).listRefs()) refs.set(ref, id);
+  const [content, left]: [string[], string[]] = [[], []];
+  for (const [path, bytes] of disk.snapshot("as they are")) {
+    const inner = path.startsWith(`${receiver}/`) ? path.slice(receiver.length + 1) : "";
+    if (inner.startsWith("local/tmp/")) left.push(inner);
+    if (!/^(objects|signatures|blobs)\//.test(inner)) continue;
+    if (inner.startsWith("objects/") && NODE.test(Buffer.from(bytes).toString("latin1"))) continue;
+    content.push(`${inner} ${bytes.length}`);
+  }
+  return { refs, content: content.sort(), left };
+}
+
+/** Calls to fail at, of different steps or kinds of reading in different places. */
+function callsOf(trace: readonly TracedCall[], seed: string): readonly number[] {
+  if (ALL_TRIALS) return trace.map((_, index) => index + 1);
+  const steps = stepsOf(trace);
+  const groups = new Map<string, number[]>();
+  for (const [index, { call, path }] of trace.entries()) {
+    const place = path
+      .split("/")
+      .slice(0, 3)
+      .join("/")
+      .replace(/[0-9a-f-]{20,}/g, "");
+    const group = steps[index] ?? `${call} ${place.replace(/\/[0-9a-f]{2}$/, "")}`;
+    groups.set(group, [...(groups.get(group) ?? []), index + 1]);
+  }
+  const random = seededRandom(seed);
+  const draw = <T>(items: T[]): T[] => items.splice(Buffer.from(random(4)).readUInt32LE() % items.length, 1);
+  const left = [...groups.values()];
+  const chosen: number[] = [];
+  while (chosen.length < MOST && left.length > 0) for (const calls of draw(left)) chosen.push(...draw(calls));
+  return chosen;
+}
+
+async function tryCall(way: Way, expected: Found, at: number): Promise<boolean> {
+  const disk = copy(way.disk);
+  let failed = false;
+  try {
+    const store = await way.open(disk, "run");
+    disk.fault = { at: disk.calls + at, kind: "fail", code: "EIO" };
+    await way.run(store, disk);
+  } catch (error) {
+    failed = true;
+    const told = isCofferError(error, "IO_ERROR", "STATE_UNWRITABLE");
+    if (!told) throw Object.assign(new Error(`${way.name}, EIO at call ${at}, seed ${SEED}`), { cause: error });
+  }
+  const next = copy(disk);
+  await way.run(await way.open(next, "next"), next);
+  assert.deepEqual(await look(way, next), expected, `${way.name}, EIO at call ${at}, seed ${SEED}`);
+  return failed;
+}
+
+for (const way of await makeWays()) {
+  test(`an import fails with EIO at any call, and done again ends where it would have: ${way.name}`, async (t) => {
+    const disk = copy(way.disk);
+    const store = await way.open(disk, "run");
+    const opened = disk.calls;
+    await way.run(store, disk);
+    const expected = await look(way, disk);
+    assert.deepEqual(expected.left, []);
+    const calls = callsOf(disk.trace.slice(opened), `${SEED} ${way.name}`);
+    let failed = 0;
+    for (const at of calls) if (await tryCall(way, expected, at)) failed += 1;
+    t.diagnostic(
+      `COFFER_TEST_SEED=${SEED}: ${calls.length} of ${disk.calls - opened} calls failed, ${failed} imports with them`,
+    );
+  });
+}
