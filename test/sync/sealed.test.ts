@@ -9,7 +9,7 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
-import { generateX25519Identity, identityToRecipient } from "age-encryption";
+import { generateHybridIdentity, generateX25519Identity, identityToRecipient } from "age-encryption";
 import { LIMITS } from "../../src/base/limits.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { sealingTo, type Unlock, unlockBy } from "../../src/repo/sealing.ts";
@@ -85,6 +85,23 @@ describe("what was encrypted is read", () => {
     assert.equal(sealed.length, 200_000);
     for (const { unlock } of [me, other]) assert.deepEqual(await readAll(t, sealed, unlock), clear);
     assert.throws(() => both.room(100), /expected room for a header/);
+  });
+
+  test("by a post-quantum identity, and by no X25519 one", async (t) => {
+    const identity = await generateHybridIdentity();
+    const to = await sealingTo([{ text: await identityToRecipient(identity), what: "r" }]);
+    const clear = randomBytes(to.room(100_000));
+    const sealed = await sealTo(to, clear);
+    assert.equal(sealed.length, 100_000);
+    assert.deepEqual(
+      await readAll(
+        t,
+        sealed,
+        unlockBy(() => [{ text: identity, what: "id.txt" }]),
+      ),
+      clear,
+    );
+    assert.equal(await codeOf(() => readAll(t, sealed)), "IDENTITY_WRONG");
   });
 
   test("two files to the same recipients share nothing that could be compared", async () => {

@@ -61,6 +61,7 @@ export async function runBundleCreate(
   if (options.out === PIPE) {
     await streamVolumes(store, bundle, numbers, sealing, io.outBytes);
     ui.say(summary(bundle));
+    sayRecipients(context, sealing);
     return;
   }
   const target = await targetAt(io.ports, out, sealing);
@@ -87,6 +88,11 @@ function checkOptions(context: Context, words: readonly string[], options: Creat
     throw new CofferError(
       "USAGE",
       "bundle create: --again makes what was made; only --only-volume and --out go with it",
+    );
+  if (options.again === undefined && options.identity !== undefined)
+    throw new CofferError(
+      "USAGE",
+      "bundle create: --identity opens the bundle of --again; recipients go with --encrypt-to",
     );
   if (options.revocations === true && options.candidates === true)
     throw new CofferError("USAGE", "bundle create: --revocations brings no names, so no candidates");
@@ -183,8 +189,12 @@ function tellCreated(
   ui.say(
     `${counted(written.length, "volume")}${written.length < all ? ` of ${all}` : ""}, ${sizeText(written.reduce((sum, { bytes }) => sum + bytes, 0))}`,
   );
-  if (sealing !== undefined) ui.say(`encrypted to ${counted(sealing.recipients.length, "recipient")}`);
+  sayRecipients(context, sealing);
   ui.next(`coffer bundle verify ${quoteArgument(out)}${sealing === undefined ? "" : " --identity FILE"}`);
+}
+
+function sayRecipients({ ui }: Context, sealing: Sealing | undefined): void {
+  if (sealing !== undefined) ui.say(`encrypted to ${counted(sealing.recipients.length, "recipient")}`);
 }
 
 export function mediaOf(context: Context, paths: readonly string[], options: IdentityOptions): Media {
