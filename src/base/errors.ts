@@ -123,7 +123,7 @@ export const ERRORS = {
   REF_MOVED: entry(EXIT.conflict, "other writers were first each time; try again"),
   LOG_FORKED: entry(
     EXIT.conflict,
-    "that store has shown two histories: ask who keeps it; its revocations were taken, nothing that it trusts",
+    "see `coffer log fork show`, and ask who keeps that store; its revocations were taken, nothing that it trusts",
   ),
   DIVERGED: entry(EXIT.conflict, "several promotions stand side by side; promote one that names them all"),
   // busy, remote, medium

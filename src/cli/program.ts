@@ -293,6 +293,15 @@ function addReading(program: Command, act: Act): void {
     .action(async (options, command) =>
       act(async (context) => (await import("./commands/restore.ts")).runAdoptRestore(context, options))(command),
     );
+  log
+    .command("fork")
+    .description("other stores that have shown two histories")
+    .command("show")
+    .description("what is kept as evidence: both indexes, where they differ, which was adopted; 7 if there is any")
+    .argument("[store]", "a store id, or 12 or more characters of it; else all of them")
+    .action(async (store, _options, command) =>
+      act(async (context) => (await import("./commands/forks.ts")).runForkShow(context, store))(command),
+    );
   program
     .command("fsck")
     .description("check every byte, ref and signature, offline")

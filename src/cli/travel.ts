@@ -159,6 +159,13 @@ export function addRemotes(program: Command, act: Act): void {
       act(async (context) => (await import("./commands/remote.ts")).runRemoteRemove(context, name))(command),
     );
   remote
+    .command("forget")
+    .description("forget by which key another store was known, where somebody else came first under its id")
+    .argument("<store-id>", "all 64 characters of it; a store that has shown two histories is never forgotten")
+    .action(async (id, _options, command) =>
+      act(async (context) => (await import("./commands/remote.ts")).runRemoteForget(context, id))(command),
+    );
+  remote
     .command("status")
     .description("say which revocations and refusals are known to have arrived; 9 if not all have")
     .argument("[name]", "else all of them")

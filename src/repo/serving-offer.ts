@@ -16,6 +16,7 @@ import { timeSeconds } from "../base/time.ts";
 import { signSshsig } from "../keys/sshsig.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import { blobPath } from "../objects/layout.ts";
+import type { ObjectReader } from "../objects/object-store.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { BundleIndex } from "../sync/bundle-index.ts";
 import { snapshotIndex } from "../sync/snapshot.ts";
@@ -30,8 +31,8 @@ const PART_BYTES = 64 * 1024 * 1024;
 const KEPT = 3;
 /** An offer is made anew after this long even where nothing moved: ends of trust come by time, too. */
 const LONGEST_S = 600;
-/** Names judged in one turn of the event loop. */
-const PER_TURN = 16;
+/** Work in one turn of the event loop: downloads that have to be cut wait no longer. */
+const TURN_MS = 10;
 
 type SmallItem = Extract<Item, { kind: "object" | "signature" }>;
 
@@ -87,9 +88,16 @@ export class ServingOffers {
   }
 
   private async make(head: HeadView, fromS: number): Promise<Offer> {
-    const { names, trusted, untilS } = await this.look(head, fromS);
-    const { files } = this.store;
-    const index = await snapshotIndex(this.store, head, {
+    const breath = new Breath();
+    const { names, trusted, untilS } = await this.look(head, fromS, breath);
+    const { files, storeKey, log } = this.store;
+    const objects: ObjectReader = {
+      read: async (id) => {
+        await breath.take();
+        return this.store.objects.read(id);
+      },
+    };
+    const index = await snapshotIndex({ files, objects, storeKey, log }, head, {
       ...{ names, candidates: false, withBlobs: (name) => trusted.has(name) },
       // What lies in the trash alone is not handed out.
       without: async (blob, sizeBytes) => (await files.stat(blobPath(blob)))?.sizeBytes !== sizeBytes,
@@ -111,14 +119,12 @@ export class ServingOffers {
   }
 
   /** Which names were ever trusted, and which are now. */
-  private async look(head: HeadView, fromS: number) {
+  private async look(head: HeadView, fromS: number, breath: Breath) {
     const names: Name[] = [];
     const trusted = new Set<NameText>();
     let untilS = fromS + LONGEST_S;
-    let judged = 0;
     for (const name of await promotedAt(head)) {
-      judged += 1;
-      if (judged % PER_TURN === 0) await new Promise((go) => setImmediate(go));
+      await breath.take();
       const verdict = await this.judge(head, name);
       if (verdict === undefined || !verdict.everTrusted) continue;
       names.push(name);
@@ -137,6 +143,17 @@ export class ServingOffers {
       passOthers(error, "CORRUPT");
       return undefined;
     }
+  }
+}
+
+/** Lets others have their turn between two steps: reading a store's files alone does not. */
+class Breath {
+  private sinceMs = performance.now();
+
+  async take(): Promise<void> {
+    if (performance.now() - this.sinceMs < TURN_MS) return;
+    await new Promise((go) => setImmediate(go));
+    this.sinceMs = performance.now();
   }
 }
 

@@ -26,6 +26,8 @@ export interface Asked {
   readonly sizeBytes?: number;
   /** At most so many, where nothing says how many. */
   readonly mostBytes?: number;
+  /** Until the answer begins, where that takes its time; as long as any silence when left out. */
+  readonly answerMs?: number;
 }
 
 /** An answer whose body is read, or thrown away by `end`. */
@@ -114,7 +116,7 @@ export class HttpReader {
     this.#agent.destroy();
   }
 
-  #send({ path, headers }: Asked): Promise<IncomingMessage> {
+  #send({ path, headers, answerMs = this.#silenceMs }: Asked): Promise<IncomingMessage> {
     const open = this.#base.protocol === "https:" ? httpsRequest : httpRequest;
     const options = {
       headers: { accept: "*/*", "accept-encoding": "identity", ...this.#login(), ...headers },
@@ -125,7 +127,7 @@ export class HttpReader {
     return new Promise((resolve, reject) => {
       const asked = open(new URL(`${this.shown}${path}`), options);
       // Headers that come a byte at a time are no answer either, so this is for all of them together.
-      const late = setTimeout(() => asked.destroy(new Error(`no answer for ${this.#silenceMs} ms`)), this.#silenceMs);
+      const late = setTimeout(() => asked.destroy(new Error(`no answer for ${answerMs} ms`)), answerMs);
       asked.on("response", (message) => {
         clearTimeout(late);
         resolve(message);

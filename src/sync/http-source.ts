@@ -26,6 +26,9 @@ type BlobItem = Extract<Item, { kind: "blob" }>;
 /** Of the body of a refusal. */
 const REFUSAL_BYTES = 4096;
 
+/** A server with many names has to look at all of them before it has an index. */
+const INDEX_MS = 300_000;
+
 /** Where a server offers its index. */
 export const OFFER_PATH = "/v1/bundle";
 
@@ -55,7 +58,8 @@ class Offer {
   /** @param known - undefined is returned if it is still this one */
   async readIndex(known?: Digest): Promise<Stored<BundleIndex> | undefined> {
     const headers = known === undefined ? {} : { "if-none-match": `"${known}"` };
-    const answer = await this.#reader.get({ path: OFFER_PATH, headers, mostBytes: LIMITS.bundleIndexBytes });
+    const asked = { path: OFFER_PATH, headers, mostBytes: LIMITS.bundleIndexBytes, answerMs: INDEX_MS };
+    const answer = await this.#reader.get(asked);
     if (answer.status === 304 && known !== undefined) {
       answer.end();
       return undefined;

@@ -206,6 +206,22 @@ async function transfer(script: Script): Promise<void> {
   await script.no("push http://127.0.0.1:1 --store my.coffer", "UNSUPPORTED");
   await script.no("pull http://127.0.0.1:1 --store cloned.coffer", "REMOTE_FAILED");
   await script.no("clone http://127.0.0.1:1 web.coffer", "REMOTE_FAILED");
+  assert.deepEqual((await script.ok("log fork show --store cloned.coffer"))["forks"], []);
+  await script.no("log fork show short --store cloned.coffer", "DIGEST_INVALID");
+  await script.no(`log fork show ${"0".repeat(64)} --store cloned.coffer`, "REMOTE_NOT_FOUND");
+  const forgetful = await script.ok(`clone my.coffer forgetful.coffer --root ${root}`);
+  const { store } = (forgetful as { readonly imported: { readonly store: string } }).imported;
+  await script.no(`remote forget ${store.slice(0, 12)} --store forgetful.coffer`, "DIGEST_INVALID");
+  await script.ok(`remote forget ${store} --store forgetful.coffer`);
+  await script.no(`remote forget ${store} --store forgetful.coffer`, "REMOTE_NOT_FOUND");
+  await script.tool("copy my.coffer twin.coffer");
+  await script.ok("add tiny.gguf --name acme/first --store my.coffer");
+  await script.ok("pull my.coffer --store cloned.coffer");
+  await script.ok("add tiny.gguf --name acme/second --store twin.coffer --state twin-state");
+  await script.no("pull twin.coffer --store cloned.coffer", "LOG_FORKED");
+  const { forks } = await script.ok("log fork show --store cloned.coffer", ERRORS.LOG_FORKED.exit);
+  assert.equal((forks as readonly unknown[]).length, 1);
+  await script.no(`remote forget ${store} --store cloned.coffer`, "LOG_FORKED");
 }
 
 async function upkeep(script: Script): Promise<void> {

@@ -18,7 +18,7 @@ const READING = [
   ...["key new", "key list", "key show", "policy show"],
   ...["log", "list", "show", "resolve", "path", "checkout", "serve", "help", "completion", "__complete", "man"],
   ...["du", "doctor", "bundle inspect", "bundle verify", "receipt create", "receipt show", "receipt verify"],
-  ...["remote add", "remote list", "remote remove", "remote status", "push"],
+  ...["remote add", "remote list", "remote remove", "remote status", "push", "log fork show"],
 ];
 
 /** Commands with commands below them that do something themselves. */

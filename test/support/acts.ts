@@ -18,6 +18,7 @@ import { volumeNumbers, writeVolumes } from "../../src/repo/bundle-files.ts";
 import { approve, needCandidate, propose } from "../../src/repo/candidates.ts";
 import { clone } from "../../src/repo/clone.ts";
 import { deleteName, removeBytes } from "../../src/repo/delete.ts";
+import { forgetStore } from "../../src/repo/forget.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc } from "../../src/repo/gc.ts";
 import { exportGit } from "../../src/repo/git-export.ts";
@@ -220,6 +221,19 @@ const CLONE: RegisteredAct = {
   check: INIT.check,
 };
 
+/** Of the store that sent. */
+const FORGET: RegisteredAct = onStore(
+  "remote forget",
+  async (store, machine) => forgetStore(store, (await sentTo(machine)).trusted.index.value.store),
+  {
+    again: "REMOTE_NOT_FOUND",
+    leads: false,
+    prepare: async (machine, disk) => {
+      await importFrom(await openOn(machine, disk, "prepare"), (await sentTo(machine)).trusted);
+    },
+  },
+);
+
 export const ACTS: readonly RegisteredAct[] = [
   INIT,
   onStore("add", (store, { root }) => {
@@ -269,5 +283,6 @@ export const ACTS: readonly RegisteredAct[] = [
   IMPORT,
   IMPORT_DENIAL,
   PULL,
+  FORGET,
   CLONE,
 ];

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `remote`: the other stores that this one trades with, and what is known to have arrived there. Layer: cli. */
 import { resolve } from "node:path";
-import { short } from "../../base/digest.ts";
+import { parseDigest, short } from "../../base/digest.ts";
 import { CofferError, EXIT } from "../../base/errors.ts";
+import { fingerprint } from "../../keys/public-key.ts";
 import { compareReceipt, type Delivered, type Delivery } from "../../repo/delivery.ts";
+import { forgetStore } from "../../repo/forget.ts";
 import {
   addRemote,
   keepReceipt,
@@ -15,7 +17,7 @@ import {
   removeRemote,
 } from "../../repo/remotes.ts";
 import type { Store } from "../../repo/store.ts";
-import { type Context, open, storeFlag } from "../context.ts";
+import { type Context, open, showLate, storeFlag } from "../context.ts";
 import { counted, table } from "../format.ts";
 import { readReceiptFile } from "./receipt.ts";
 
@@ -45,6 +47,20 @@ export async function runRemoteList(context: Context): Promise<void> {
   ui.json({ remotes: remotes.map(remoteJson) });
   for (const line of table(remotes.map(({ name, url, store }) => [name, url, store === undefined ? "" : short(store)])))
     ui.data(line);
+}
+
+/** The whole id, as the error that tells of another key gives it by its first characters: nothing is forgotten by a slip. */
+export async function runRemoteForget(context: Context, text: string): Promise<void> {
+  const { ui } = context;
+  const store = await open(context);
+  const of = parseDigest(text.toLowerCase());
+  const { storeKey, log, entry } = await forgetStore(store, of);
+  showLate(context, store);
+  ui.json({ store: of, storeKey: storeKey.text, keyId: storeKey.keyId, log, entry: entry.number });
+  ui.data(of);
+  ui.say(`forgot that it was known by the key ${fingerprint(storeKey)}, at entry ${log.number}`);
+  ui.say("whoever comes next under this id is taken for it: compare the key with the people who keep that store");
+  ui.say(`log entry ${entry.number}`);
 }
 
 function remoteJson({ name, url, store, commit }: Remote) {
