@@ -15,7 +15,7 @@ import { signSshsig } from "../keys/sshsig.ts";
 import { makeList } from "../objects/documents/list.ts";
 import { type Manifest, WEIGHT_FORMATS } from "../objects/documents/manifest.ts";
 import type { Stored } from "../objects/documents/schema.ts";
-import { makeStatement, type Revokes, type Statement } from "../objects/documents/statement.ts";
+import { makeStatement, NOTHING_REVOKED, type Revokes, type Statement } from "../objects/documents/statement.ts";
 import { planSignature } from "../objects/signatures.ts";
 import type { WriteBatch } from "../objects/write-batch.ts";
 import type { HeadView } from "../refs/head-view.ts";
@@ -354,7 +354,7 @@ async function denyMoves(
 ): Promise<{ ref: RefPath; to?: Digest }[]> {
   const gone = new Set([statement.value.manifest]);
   const moves = await denyingMoves(store, head, batch, statement, signers, gone);
-  const { manifests, blobs, statements } = statement.value.revokes ?? { manifests: [], blobs: [], statements: [] };
+  const { manifests, blobs, statements } = statement.value.revokes ?? NOTHING_REVOKED;
   const targets: readonly (readonly [RevokedKind, readonly Digest[]])[] = [
     ["manifest", manifests],
     ["blob", blobs],

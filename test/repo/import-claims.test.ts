@@ -105,6 +105,20 @@ test("a list of revocations and a chain that are damaged here are told, and hold
   assert.deepEqual([again.refused, outcomes(again)[NAME]], [[], "already"]);
 });
 
+test("a deletion arrives as the denial that it is, before and after the model that it is about", async (t) => {
+  const team = makeTeam(t);
+  const [a, b, c] = [await team.store("a"), await team.store("b"), await team.store("c")];
+  await a.trust(NAME, model(1));
+  await pull(b.store, a.location.root);
+  await a.revoke(NAME);
+  await a.delete(NAME);
+  for (const { store } of [b, c]) {
+    const report = await pull(store, a.location.root);
+    assert.equal(report.denials, 2);
+    await assert.rejects(resolve(store, parseName(NAME)), (error) => isCofferError(error, "REVOKED", "DELETED"));
+  }
+});
+
 test("a model in quarantine there lands here once its bytes came, unless something of that name waits or stood here", async (t) => {
   const team = makeTeam(t);
   const [a, b, c] = [await team.store("a"), await team.store("b"), await team.store("c")];

@@ -6,6 +6,7 @@ import { Packr } from "msgpackr/pack";
 import { digestBytes, sha256 } from "../../src/base/digest.ts";
 import { isCofferError } from "../../src/base/errors.ts";
 import { SmallFiles } from "../../src/repo/import/small-files.ts";
+import { PageTree, PageTreeWriter } from "../../src/repo/index/page-tree.ts";
 import { loadPageCodec } from "../../src/repo/index/pages.ts";
 import { decodeInventory, encodeInventory, type Inventory } from "../../src/repo/inventory.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
@@ -83,6 +84,36 @@ test("a page of the index is entries or pages, or refused", async () => {
   }
   assert.throws(() => codec.decode(leaf, { ...refOf(leaf), sizeBytes: leaf.length + 1 }), isCorrupt);
   assert.throws(() => codec.decode(leaf, { ...refOf(leaf), sha256: sha256(bytesOf("other")) }), isCorrupt);
+});
+
+test("a tree of pages gives the entries from any key on, and refuses a page that is not the one named", async () => {
+  const codec = await loadPageCodec();
+  const files = new MemoryFiles();
+  const made = await files.create("tree", 0o444);
+  assert.ok(made !== undefined);
+  const writer = new PageTreeWriter(made, codec);
+  const entries = Array.from({ length: 9000 }, (_, at) => {
+    return { key: `n/${"long".repeat(12)}/${String(at).padStart(6, "0")}`, present: at % 3 !== 0 };
+  });
+  for (const entry of entries) await writer.add(entry);
+  const root = await writer.finish();
+  const tree = new PageTree(made, codec, root);
+  for (const from of [0, 1, 4500, 8999]) {
+    const found = [];
+    for await (const some of tree.entries(entries[from]?.key)) found.push(...some);
+    assert.deepEqual(found, entries.slice(from));
+  }
+  for await (const some of tree.entries("o")) assert.deepEqual(some, []);
+  const isCorrupt = (error: unknown): boolean => isCofferError(error, "CORRUPT");
+  for (const wrong of [
+    { ...root, sizeBytes: 70_000 },
+    { ...root, offset: root.offset - 1 },
+  ])
+    await assert.rejects(async () => new PageTree(made, codec, wrong).entries().next(), isCorrupt);
+  const none = await files.create("none", 0o444);
+  assert.ok(none !== undefined);
+  const empty = await new PageTreeWriter(none, codec).finish();
+  for await (const some of new PageTree(none, codec, empty).entries()) assert.deepEqual(some, []);
 });
 
 test("small files lie in memory as far as they fit, then in one file, and are read from where they are", async () => {

@@ -35,6 +35,9 @@ export interface Revokes {
   readonly statements: readonly Digest[];
 }
 
+/** Of a statement without `revokes`. */
+export const NOTHING_REVOKED: Revokes = { manifests: [], blobs: [], statements: [] };
+
 /** The members as they are signed. */
 export interface StatementBody {
   readonly root: Digest;

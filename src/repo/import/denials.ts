@@ -9,7 +9,7 @@ import { type RefPath, type RevokedKind, refusedRef, revokedRef, signersRef } fr
 import type { KeyId, PublicKey } from "../../keys/public-key.ts";
 import { parseManifest } from "../../objects/documents/manifest.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
-import type { Statement } from "../../objects/documents/statement.ts";
+import { NOTHING_REVOKED, type Statement } from "../../objects/documents/statement.ts";
 import { signersOf } from "../../objects/signatures.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import { whyUnauthorised } from "../../trust/authorised.ts";
@@ -137,17 +137,19 @@ async function gatherStatements(
 }
 
 function listRevoked({ id, value }: Stored<Statement>, lists: Unions): void {
+  const { manifests, blobs, statements } = value.revokes ?? NOTHING_REVOKED;
   const targets: readonly (readonly [RevokedKind, readonly Digest[]])[] = [
-    ["manifest", value.revokes?.manifests ?? []],
-    ["blob", value.revokes?.blobs ?? []],
-    ["statement", value.revokes?.statements ?? []],
+    ["manifest", manifests],
+    ["blob", blobs],
+    ["statement", statements],
   ];
   for (const [kind, digests] of targets) for (const digest of digests) lists.add(revokedRef(digest, kind), [id]);
 }
 
 function noteFallen({ value }: Stored<Statement>, { manifests, blobs }: Gathered): void {
-  for (const manifest of [value.manifest, ...(value.revokes?.manifests ?? [])]) manifests.add(manifest);
-  for (const blob of value.revokes?.blobs ?? []) blobs.add(blob);
+  const revoked = value.revokes ?? NOTHING_REVOKED;
+  for (const manifest of [value.manifest, ...revoked.manifests]) manifests.add(manifest);
+  for (const blob of revoked.blobs) blobs.add(blob);
 }
 
 /** Before the commit: git-lfs must give nothing that no longer stands. */

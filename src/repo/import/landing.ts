@@ -15,7 +15,7 @@ import { type Evidence, parseEvidence } from "../../objects/documents/evidence.t
 import type { Manifest } from "../../objects/documents/manifest.ts";
 import { parsePolicy } from "../../objects/documents/policy.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
-import type { Statement } from "../../objects/documents/statement.ts";
+import { NOTHING_REVOKED, type Statement } from "../../objects/documents/statement.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import type { BundleName } from "../../sync/bundle-index.ts";
 import { whyUnauthorised } from "../../trust/authorised.ts";
@@ -103,8 +103,9 @@ export class Quarantine {
       const good = await arrivals.signatures("coffer/statement", statement);
       const signers = signersIn(good, everybodyIn(this.#theirs));
       if (whyUnauthorised(this.#theirs, { ...statement, signers }, new Set()) !== undefined) continue;
-      for (const manifest of statement.value.revokes?.manifests ?? []) this.#revokedManifests.set(manifest, statement);
-      for (const blob of statement.value.revokes?.blobs ?? []) this.#revokedBlobs.set(blob, statement);
+      const { manifests, blobs } = statement.value.revokes ?? NOTHING_REVOKED;
+      for (const manifest of manifests) this.#revokedManifests.set(manifest, statement);
+      for (const blob of blobs) this.#revokedBlobs.set(blob, statement);
     }
   }
 
