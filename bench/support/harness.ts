@@ -128,5 +128,7 @@ export function needPeer(command: string, debian: string, args: readonly string[
   if (run.error !== undefined || run.status !== status) {
     throw new MissingPeer(`${command} is needed to compare with; install the Debian package ${debian}`);
   }
-  return `${run.stdout}${run.stderr}`.trim().split("\n")[0] ?? command;
+  const lines = `${run.stdout}${run.stderr}`.trim().split("\n");
+  const first = lines[0] ?? command;
+  return first.endsWith(":") ? `${first} ${lines[1]?.trim() ?? ""}` : first; // ostree gives its version on a second line
 }

@@ -8,7 +8,6 @@ import type { Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
 import type { Sealing } from "../sync/age-header.ts";
 import type { Sender } from "../sync/plan.ts";
-
 import { SEALED_ENDING, volumeFileName } from "../sync/volume-note.ts";
 import { type Bundle, volumeBytesOf, writeVolume } from "../sync/volume-writer.ts";
 import { partName, sweepParts } from "./outside-file.ts";
