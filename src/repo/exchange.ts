@@ -183,7 +183,7 @@ async function openAll(
 ): Promise<{ readonly bundles: readonly Found[]; readonly failed: Failed[] }> {
   const bundles: Found[] = [];
   const failed: Failed[] = [];
-  for (const paths of await bundlesOn(files)) {
+  for (const paths of await bundlesOn(remote, files)) {
     const [what = ""] = paths;
     try {
       const named = paths.map((path) => ({ absolute: join(remote.url, path), shown: path }));
@@ -199,12 +199,17 @@ async function openAll(
   return { bundles: bundles.sort((one, other) => number(one) - number(other)), failed };
 }
 
-/** Volumes by the bundle that their names say. */
-async function bundlesOn(files: Files): Promise<readonly (readonly string[])[]> {
+/** What lies on a stick. @throws CofferError FILE_NOT_FOUND - it is not there */
+async function namesOn(remote: Peer, files: Files): Promise<readonly string[]> {
   const names = await files.list(".");
-  if (names === undefined) throw new CofferError("FILE_NOT_FOUND", "expected a folder, found none");
+  if (names !== undefined) return names;
+  throw new CofferError("FILE_NOT_FOUND", `${shownOf(remote)}: expected a folder at ${remote.url}, found none`);
+}
+
+/** Volumes by the bundle that their names say. */
+async function bundlesOn(remote: Peer, files: Files): Promise<readonly (readonly string[])[]> {
   const groups = new Map<string, string[]>();
-  for (const name of names.filter((one) => VOLUME_FILE.test(one))) {
+  for (const name of (await namesOn(remote, files)).filter((one) => VOLUME_FILE.test(one))) {
     const bundle = name.slice(0, 12);
     groups.set(bundle, [...(groups.get(bundle) ?? []), name]);
   }
@@ -225,7 +230,7 @@ async function leaveReceipt(store: Store, remote: Peer, answers: Delivery["recei
  */
 async function takeReceipts(store: Store, remote: Peer, files: Files): Promise<Delivery | undefined> {
   const found: Delivery[] = [];
-  for (const name of (await files.list(".")) ?? []) {
+  for (const name of await namesOn(remote, files)) {
     if (!RECEIPT_FILE.test(name)) continue;
     try {
       const bytes = await files.read(name, LIMITS.inventoryBytes + LIMITS.documentBytes);
@@ -313,9 +318,6 @@ async function pushStick(
   { sealing }: ExchangeOptions,
 ): Promise<Pushed> {
   const files = store.ports.openFolder(remote.url);
-  if ((await files.list(".")) === undefined) {
-    throw new CofferError("FILE_NOT_FOUND", `${shownOf(remote)}: expected a folder at ${remote.url}, found none`);
-  }
   const receipt = await takeReceipts(store, remote, files);
   const all = request.names.length + request.patterns.length === 0;
   const chosen = all ? { ...request, patterns: await everyName(store) } : request;

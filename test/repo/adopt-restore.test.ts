@@ -79,7 +79,16 @@ test("a restore is refused, and so is adopting it without saying from where and 
 });
 
 test("what a restore lost of revocations, and is still signed on disk, is listed by name", async (t) => {
-  const { fixture } = await makeRestored(t, "log");
+  const { fixture, adopt } = await makeRestored(t, "log");
+  await assert.rejects(adopt({}), (error) => {
+    assert.ok(isCofferError(error, "RESTORE_UNCONFIRMED"));
+    assert.ok(
+      error.details.some((line) => line.startsWith("acme/bad@main was revoked at ")),
+      error.details.join(),
+    );
+    assert.equal(error.details.at(-1), "revoke these again once the restore is adopted");
+    return true;
+  });
   const { loose, lost, restored } = await examineRestore(fixture.location, fixture.ports);
   assert.deepEqual(
     loose.map(({ name, state, reason }) => ({ name, state, reason })),

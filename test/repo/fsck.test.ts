@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a store does with files over their limit and with folders that a copy left out, and what fsck says of it. */
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, readdirSync, rmSync, truncateSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { CofferError } from "../../src/base/errors.ts";
@@ -99,4 +108,38 @@ test("where local/tmp cannot be made the store can still be read, and fsck notes
   assert.equal((await resolve(store, parseName("acme/tiny"))).manifest.id, manifest);
   assert.match((await fsck(store)).notes.join(), /local\/tmp is missing/);
   assert.ok(!store.mendedTemp);
+});
+
+test("an index that is no good is told and made anew by who may write, and is never damage", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  await fixture.trust("acme/tiny", TINY);
+  const { number } = (await (await fixture.open()).log.findHead()).facts;
+  const index = join(fixture.location.root, "local/index");
+  const spoil = (): void => {
+    mkdirSync(index, { recursive: true });
+    writeFileSync(join(index, `0-${number}-0.end`), "no index");
+  };
+  spoil();
+  const reader = await openStore({ ...fixture.location, secrets: join(fixture.folder, "none") }, fixture.ports);
+  const seen = await fsck(reader);
+  assert.deepEqual([seen.exit, seen.repaired, seen.problems], [0, [], []]);
+  assert.ok(
+    seen.notes.some((note) => note.includes("an account that writes mends it")),
+    seen.notes.join(),
+  );
+  const mended = await fsck(await fixture.open());
+  assert.deepEqual([mended.exit, mended.repaired], [0, ["local/index"]]);
+  assert.deepEqual((await fsck(await fixture.open())).notes, []);
+});
+
+test("views that only a reader looks at are left as they are, and noted", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  await fixture.trust("acme/tiny", TINY);
+  const view = join(fixture.location.root, "refs/trusted/acme/tiny/main");
+  writeFileSync(view, "something else");
+  const reader = await openStore({ ...fixture.location, secrets: join(fixture.folder, "none") }, fixture.ports);
+  const seen = await fsck(reader);
+  assert.deepEqual([seen.exit, seen.repaired], [0, ["refs/trusted/acme/tiny/main"]]);
+  assert.ok(seen.notes.some((note) => note.startsWith("views differ from the log")));
+  assert.equal(readFileSync(view, "utf8"), "something else");
 });

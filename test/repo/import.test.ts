@@ -15,6 +15,7 @@ import { makeManifest, parseManifest } from "../../src/objects/documents/manifes
 import { makeStatement } from "../../src/objects/documents/statement.ts";
 import { blobPath } from "../../src/objects/layout.ts";
 import { makeBundle } from "../../src/repo/bundle.ts";
+import { approve, propose } from "../../src/repo/candidates.ts";
 import { readList } from "../../src/repo/dossier.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { gc } from "../../src/repo/gc.ts";
@@ -343,6 +344,7 @@ test("candidates come as candidates; one of our own is left alone", async (t) =>
   const report = await pull(b.store, a.location.root);
   assert.deepEqual(outcomes(report), { [NAME]: "proposed" });
   assert.equal(await (await b.store.head()).readRef(nameRef("proposed", parseName(NAME))), id);
+  assert.deepEqual(outcomes(await pull(b.store, a.location.root)), { [NAME]: "already" });
   team.nowS += 10;
   await b.add(NAME, model(2));
   const ours = await b.propose(NAME);
@@ -703,4 +705,39 @@ test("our own bundle is refused, and so is a folder that is no store", async (t)
   await a.trust(NAME, model(1));
   await assert.rejects(pull(a.store, a.location.root), (error) => isCofferError(error, "USAGE"));
   await assert.rejects(pull(a.store, join(team.folder, "none")), (error) => isCofferError(error, "STORE_NOT_FOUND"));
+});
+
+test("a candidate is void once a promotion came from elsewhere, and can be neither approved nor proposed from", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  await a.trust(NAME, model(1));
+  await pull(b.store, a.location.root);
+  await a.add(NAME, model(2));
+  const open = await a.propose(NAME);
+  await b.trust(NAME, model(3));
+  await pull(a.store, b.location.root);
+  await assert.rejects(approve(a.store, parseName(NAME), open, team.people.bob), (error) =>
+    isCofferError(error, "CANDIDATE_VOID"),
+  );
+  await b.revoke(NAME);
+  const request = { name: parseName("acme/copy"), from: parseName(NAME), signer: team.people.alice, replace: false };
+  await assert.rejects(propose(b.store, request), (error) => isCofferError(error, "REVOKED"));
+});
+
+test("denials of many names that are not here are told in one line", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  const names = Array.from({ length: 10 }, (_, at) => `acme/gone${at}`);
+  for (const [at, name] of names.entries()) {
+    await a.trust(name, model(at + 1));
+    await a.revoke(name);
+  }
+  const bundle = await makeBundle(a.store, { names: [], patterns: [], candidates: false, blobs: false });
+  assert.equal(bundle.index.value.revocations.length, 10);
+  const report = await importFrom(b.store, await openPipe(writeVolume(a.store, bundle, 1), "a pipe"));
+  assert.deepEqual(report.names, []);
+  assert.ok(
+    report.notes.some((note) => note.includes("acme/gone7") && note.endsWith(" and 2 more")),
+    report.notes.join(),
+  );
 });
