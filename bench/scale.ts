@@ -14,7 +14,14 @@ import { promote, promoteAlone } from "../src/repo/promote.ts";
 import { resolve } from "../src/repo/resolve.ts";
 import { revoke } from "../src/repo/revoke.ts";
 import type { Store } from "../src/repo/store.ts";
-import { barePromote, bareResolve, keyObject, type PromoteWork, type ResolveWork } from "./support/bare.ts";
+import {
+  barePromote,
+  bareResolve,
+  keyObject,
+  type PromoteWork,
+  prepareBare,
+  type ResolveWork,
+} from "./support/bare.ts";
 import { commandOf, environmentOf } from "./support/command.ts";
 import { newTrace, type Trace, traced } from "./support/files-wraps.ts";
 import { type Fixture, openFixture, proposeBy } from "./support/fixture.ts";
@@ -114,7 +121,8 @@ async function sampleAlone(site: Site): Promise<number> {
 }
 
 /** The writes and fsyncs of a traced promotion. */
-function workOf({ created, folders }: Trace, people: number): PromoteWork {
+function workOf(trace: Trace, people: number): PromoteWork {
+  const { created, folders } = trace;
   const target = ({ to, path }: { readonly to?: string; readonly path: string }): string => to ?? path;
   const sizes = (wanted: (path: string) => boolean): number[] =>
     created.filter((file) => wanted(target(file))).map((file) => file.bytes);
@@ -130,6 +138,8 @@ function workOf({ created, folders }: Trace, people: number): PromoteWork {
     },
     folders: folders.filter((folder) => !known.has(folder)).length,
     loose: sizes((path) => path.startsWith("refs/") || path === "local/head"),
+    made: trace.madeFolders.length,
+    removed: { files: trace.removed.length, folders: trace.removedFolders.length },
     people,
   };
 }
@@ -141,6 +151,7 @@ async function bareSample(site: Site): Promise<number> {
   const person = Buffer.concat([seed, publicKey.raw]);
   const { work } = site;
   if (work === undefined) throw new Error("the bare script needs a promotion to go by");
+  prepareBare(site.scratch, work);
   return timed(() => barePromote(site.scratch, work, { person, store }));
 }
 const PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");

@@ -68,6 +68,10 @@ export interface PromoteWork {
   readonly folders: number;
   /** Of files that are written and renamed without fsync: hint and views. */
   readonly loose: readonly number[];
+  /** How many folders are made for views. */
+  readonly made: number;
+  /** How many files, and then folders, are removed: views of what it was before. */
+  readonly removed: { readonly files: number; readonly folders: number };
   /** How often people sign; the entry is signed with node:crypto besides. */
   readonly people: number;
 }
@@ -82,6 +86,13 @@ async function fsyncFolder(path: string): Promise<void> {
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/** Makes what `barePromote` is to remove; outside the clock. */
+export function prepareBare(folder: string, { made, removed }: PromoteWork): void {
+  for (let at = 0; at < made; at += 1) fs.rmSync(join(folder, `made${at}`), { recursive: true, force: true });
+  for (let at = 0; at < removed.folders; at += 1) fs.mkdirSync(join(folder, `gone${at}`));
+  for (let at = 0; at < removed.files; at += 1) fs.writeFileSync(join(folder, `gone${at}.view`), "");
 }
 
 /** @param folder - has `tmp/`, `log/`, `memory/` and 256 folders `00/` to `ff/` */
@@ -119,6 +130,9 @@ export async function barePromote(
     fs.closeSync(fd);
     fs.renameSync(path, join(folder, "00", `loose${at}`));
   }
+  for (let at = 0; at < work.made; at += 1) fs.mkdirSync(join(folder, `made${at}`));
+  for (let at = 0; at < work.removed.files; at += 1) fs.unlinkSync(join(folder, `gone${at}.view`));
+  for (let at = 0; at < work.removed.folders; at += 1) fs.rmdirSync(join(folder, `gone${at}`));
 }
 
 function writeNew(path: string, size: number): { readonly path: string; readonly fd: number } {

@@ -20,10 +20,14 @@ export interface Trace {
   readonly created: Created[];
   /** Folders that were fsynced. */
   readonly folders: string[];
+  /** Folders that were not there before. */
+  readonly madeFolders: string[];
+  readonly removed: string[];
+  readonly removedFolders: string[];
 }
 
 export function newTrace(): Trace {
-  return { read: [], absent: [], created: [], folders: [] };
+  return { read: [], absent: [], created: [], folders: [], madeFolders: [], removed: [], removedFolders: [] };
 }
 
 /** @param trace - asked at each call, so that one port can fill several */
@@ -69,7 +73,27 @@ export function traced(files: Files, trace: () => Trace): Files {
     named(from, to);
     return files.link(from, to);
   };
-  return replacing(files, { read, stat, fsyncFolder, create, rename, link });
+  /** Notes `path` where the call did something. */
+  const noting =
+    (call: (path: string) => Promise<boolean>, list: (trace: Trace) => string[]) =>
+    async (path: string): Promise<boolean> => {
+      const did = await call(path);
+      if (did) list(trace()).push(path);
+      return did;
+    };
+  const makeFolder = noting(
+    (path) => files.makeFolder(path),
+    (to) => to.madeFolders,
+  );
+  const remove = noting(
+    (path) => files.remove(path),
+    (to) => to.removed,
+  );
+  const removeFolder = noting(
+    (path) => files.removeFolder(path),
+    (to) => to.removedFolders,
+  );
+  return replacing(files, { read, stat, fsyncFolder, create, rename, link, makeFolder, remove, removeFolder });
 }
 
 /** For building what can be built again: nothing is made durable. */
