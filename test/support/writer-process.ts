@@ -4,7 +4,7 @@
  * it is told to stop. Takes its config as JSON in the first argument and prints one JSON line per thing done or seen.
  */
 import { randomBytes } from "node:crypto";
-import { setTimeout as wait } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import type { Digest } from "../../src/base/digest.ts";
 import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
@@ -133,7 +133,10 @@ async function read(config: ReaderConfig): Promise<void> {
   });
   while (!stopped) {
     const store = await openStore(config.location, portsAt(config.nowS));
-    for (let heads = 0; heads < config.reopenAfter && !stopped; heads += 1) say(await look(store));
+    for (let heads = 0; heads < config.reopenAfter && !stopped; heads += 1) {
+      say(await look(store));
+      await turn(); // nothing above waits for the system, so the signal would never be heard
+    }
   }
 }
 
