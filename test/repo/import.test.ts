@@ -23,6 +23,7 @@ import { type ImportReport, importFrom } from "../../src/repo/import.ts";
 import { openFolderSource } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
 import { resolve } from "../../src/repo/resolve.ts";
+import { show } from "../../src/repo/show.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
 import { type Item, itemPath, type Source } from "../../src/sync/source.ts";
 import { writeVolume } from "../../src/sync/volume-writer.ts";
@@ -184,6 +185,7 @@ test("two promotions apart from each other diverge, the report says who has to d
   const text = report.names[0]?.text ?? "";
   for (const word of ["coffer add", "alice", "bob", "names"]) assert.ok(text.includes(word), text);
   await assert.rejects(resolve(b.store, parseName(NAME)), (error) => isCofferError(error, "DIVERGED"));
+  assert.equal((await show(b.store, parseName(NAME))).state, "denied");
   await b.trust(NAME, model(2));
   assert.equal((await resolve(b.store, parseName(NAME))).verdict.trusted, true);
   await pull(a.store, b.location.root);
