@@ -115,3 +115,17 @@ describe("tar headers", () => {
     assert.deepEqual([0, 1, 512, 513].map(memberBytes), [512, 1024, 1024, 1536]);
   });
 });
+
+test("a path or a size that no header holds is our own mistake", () => {
+  const wrong = [
+    { path: "a".repeat(101), sizeBytes: 1 },
+    { path: `${"a".repeat(156)}/b`, sizeBytes: 1 },
+    { path: "a", sizeBytes: 8 ** 11 },
+  ];
+  for (const member of wrong) {
+    assert.throws(
+      () => encodeTarHeader(member),
+      (error) => isCofferError(error, "INTERNAL"),
+    );
+  }
+});

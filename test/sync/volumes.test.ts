@@ -19,6 +19,7 @@ import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { volumeBytesOf, writeVolume } from "../../src/sync/volume-writer.ts";
 import { openPipe, openVolumes } from "../../src/sync/volumes.ts";
 import { collect, emptyFolder, everything, folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
+import { MemoryFiles } from "../support/memory-files.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
 
 const KIB = 1024;
@@ -274,4 +275,13 @@ describe("volumes", () => {
       for (const at of index.value.volumes.keys()) assert.ok(volumeBytesOf(index, at + 1) <= size, `${size}`);
     }
   });
+});
+
+test("no volumes at all, and a path where nothing lies, are named", async () => {
+  await assert.rejects(openVolumes([]), (error) => isCofferError(error, "USAGE"));
+  const nowhere = { files: new MemoryFiles(), path: "nowhere.tar", what: "stick/nowhere.tar" };
+  await assert.rejects(
+    openVolumes([nowhere]),
+    (error) => isCofferError(error, "FILE_NOT_FOUND") && error.message.startsWith("stick/nowhere.tar"),
+  );
 });

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What an import leaves of a blob, met by one that cuts blobs into parts of another size: a folder first, then a server. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { digestFromBytes, sha256 } from "../../src/base/digest.ts";
+import { LIMITS } from "../../src/base/limits.ts";
+import { type BlobItem, Staging } from "../../src/repo/import/staging.ts";
+import { MemoryFiles } from "../support/memory-files.ts";
+import { seededRandom } from "../support/transcripts.ts";
+
+const CHUNK = LIMITS.chunkBytes;
+const bytes = Buffer.concat([1, 2, 3, 4, 5].map((fill) => Buffer.alloc(CHUNK, fill)));
+const blob = sha256(bytes);
+const wanted = { blob, sizeBytes: bytes.length };
+const chunkAt = (at: number): Buffer => bytes.subarray(at * CHUNK, (at + 1) * CHUNK);
+const chunks = Buffer.concat([0, 1, 2, 3, 4].map((at) => Buffer.from(sha256(chunkAt(at)), "hex")));
+const store = digestFromBytes(new Uint8Array(32).fill(9));
+
+/** Part `part` of the blob, cut by `segmentBytes`. */
+function parcel(part: number, segmentBytes: number) {
+  const piece = bytes.subarray(part * segmentBytes, (part + 1) * segmentBytes);
+  const item: BlobItem = { kind: "blob", blob, part, sizeBytes: piece.length };
+  return {
+    item,
+    async *read() {
+      yield piece;
+    },
+  };
+}
+
+for (const [first, kept, second] of [
+  [CHUNK, [3], 2 * CHUNK],
+  [CHUNK, [1, 2], 2 * CHUNK],
+  [2 * CHUNK, [1], CHUNK],
+  [2 * CHUNK, [2], 8 * CHUNK],
+] as const) {
+  test(`parts ${kept.join(" and ")} of ${first / CHUNK} chunks each are not taken for parts of ${second / CHUNK}`, async () => {
+    const files = new MemoryFiles();
+    await files.makeFolder("local");
+    await files.makeFolder("local/tmp");
+    const random = seededRandom("staging");
+    const stopped = await Staging.open(files, random, store, first);
+    for (const part of kept) await stopped.take(parcel(part, first));
+    await stopped.end(true);
+    const staging = await Staging.open(files, random, store, second);
+    await staging.recheck(wanted, chunks);
+    const parts = Array.from({ length: Math.ceil(bytes.length / second) }, (_, part) => parcel(part, second));
+    assert.deepEqual(
+      parts.map(({ item }) => staging.has(item)),
+      parts.map(() => false),
+    );
+    for (const part of parts) await staging.take(part);
+    assert.deepEqual((await staging.whole(wanted))?.sha256, blob);
+    await staging.end(false);
+    assert.deepEqual(await files.list("local/tmp"), []);
+  });
+}
+
+test("parts of the same size are taken up again, but for those that are wrong", async () => {
+  const files = new MemoryFiles();
+  await files.makeFolder("local");
+  await files.makeFolder("local/tmp");
+  const random = seededRandom("staging");
+  const stopped = await Staging.open(files, random, store, CHUNK);
+  for (const part of [0, 1]) await stopped.take(parcel(part, CHUNK));
+  const { item } = parcel(3, CHUNK);
+  await stopped.take({ ...parcel(4, CHUNK), item });
+  await stopped.end(true);
+  const staging = await Staging.open(files, random, store, CHUNK);
+  await staging.recheck(wanted, chunks);
+  const held = [0, 1, 2, 3, 4].map((part) => staging.has(parcel(part, CHUNK).item));
+  assert.deepEqual(held, [true, true, false, false, false]);
+});
