@@ -10,7 +10,7 @@ import { cleanEnvironment, fail, filesBelow, ROOT, runNode, tool } from "./lib.m
 
 const WHOLE = ["trust", "keys"];
 /** Per cent of branches. Whoever covers more of a layer raises its number. */
-const FLOORS = { base: 97, formats: 97, objects: 95, refs: 97, repo: 94, sync: 95, git: 95, server: 95, cli: 95 };
+const FLOORS = { base: 97, formats: 97, objects: 95, refs: 97, repo: 95, sync: 95, git: 95, server: 95, cli: 95 };
 /** As often as each property is tried where nobody is in a hurry: `.ci/run` runs the quick tests here, and only here. */
 const RUNS = { COFFER_TEST_RUNS: "120" };
 /** What stands before a branch that is not ours: tsx puts one of its own into each `import("…")`, which nothing here takes. */

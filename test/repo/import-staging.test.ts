@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { digestFromBytes, sha256 } from "../../src/base/digest.ts";
+import { isCofferError } from "../../src/base/errors.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { type BlobItem, Staging } from "../../src/repo/import/staging.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
@@ -28,6 +29,13 @@ function parcel(part: number, segmentBytes: number) {
   };
 }
 
+async function emptyStore() {
+  const files = new MemoryFiles();
+  await files.makeFolder("local");
+  await files.makeFolder("local/tmp");
+  return { files, random: seededRandom("staging") };
+}
+
 for (const [first, kept, second] of [
   [CHUNK, [3], 2 * CHUNK],
   [CHUNK, [1, 2], 2 * CHUNK],
@@ -35,10 +43,7 @@ for (const [first, kept, second] of [
   [2 * CHUNK, [2], 8 * CHUNK],
 ] as const) {
   test(`parts ${kept.join(" and ")} of ${first / CHUNK} chunks each are not taken for parts of ${second / CHUNK}`, async () => {
-    const files = new MemoryFiles();
-    await files.makeFolder("local");
-    await files.makeFolder("local/tmp");
-    const random = seededRandom("staging");
+    const { files, random } = await emptyStore();
     const stopped = await Staging.open(files, random, store, first);
     for (const part of kept) await stopped.take(parcel(part, first));
     await stopped.end(true);
@@ -57,10 +62,7 @@ for (const [first, kept, second] of [
 }
 
 test("parts of the same size are taken up again, but for those that are wrong", async () => {
-  const files = new MemoryFiles();
-  await files.makeFolder("local");
-  await files.makeFolder("local/tmp");
-  const random = seededRandom("staging");
+  const { files, random } = await emptyStore();
   const stopped = await Staging.open(files, random, store, CHUNK);
   for (const part of [0, 1]) await stopped.take(parcel(part, CHUNK));
   const { item } = parcel(3, CHUNK);
@@ -70,4 +72,47 @@ test("parts of the same size are taken up again, but for those that are wrong", 
   await staging.recheck(wanted, chunks);
   const held = [0, 1, 2, 3, 4].map((part) => staging.has(parcel(part, CHUNK).item));
   assert.deepEqual(held, [true, true, false, false, false]);
+});
+
+test("what is no part of a blob goes, and a part that is longer than its blob counts for nothing", async () => {
+  const { files, random } = await emptyStore();
+  const stopped = await Staging.open(files, random, store, CHUNK);
+  await stopped.take(parcel(0, CHUNK));
+  await stopped.end(true);
+  const [folder = ""] = (await files.list("local/tmp")) ?? [];
+  const [part = ""] = (await files.list(`local/tmp/${folder}`)) ?? [];
+  const [whose] = part.split(".");
+  for (const name of ["junk", `${whose}.${blob}.1`, `${whose}.${blob.toUpperCase()}.00000`])
+    files.plant(`local/tmp/${folder}/${name}`, new Uint8Array(1));
+  const long = `local/tmp/${folder}/${"0".repeat(32)}.${blob}.00004`;
+  files.plant(long, bytes.subarray(0, 2 * CHUNK));
+  const staging = await Staging.open(files, random, store, CHUNK);
+  await staging.recheck(wanted, chunks);
+  assert.equal((await files.list(`local/tmp/${folder}`))?.length, 1);
+  assert.deepEqual(
+    [0, 4].map((at) => staging.has(parcel(at, CHUNK).item)),
+    [true, false],
+  );
+  await staging.end(false);
+  assert.deepEqual(await files.list("local/tmp"), []);
+});
+
+test("staged files that go away or shrink while they are put together are an error, and nothing of it stays", async () => {
+  for (const [spoil, text] of [
+    [(files: MemoryFiles, path: string) => files.remove(path), /went away/],
+    [async (files: MemoryFiles, path: string) => files.plant(path, new Uint8Array(10)), /became shorter/],
+  ] as const) {
+    const { files, random } = await emptyStore();
+    const staging = await Staging.open(files, random, store, CHUNK);
+    for (const part of [0, 1, 3, 4, 2]) await staging.take(parcel(part, CHUNK));
+    const [folder = ""] = (await files.list("local/tmp")) ?? [];
+    const victim = (await files.list(`local/tmp/${folder}`))?.find((name) => name.endsWith(".00003"));
+    await spoil(files, `local/tmp/${folder}/${victim}`);
+    await assert.rejects(
+      staging.whole(wanted),
+      (error) => isCofferError(error, "IO_ERROR") && text.test(error.message),
+    );
+    await staging.end(false);
+    assert.deepEqual(await files.list("local/tmp"), []);
+  }
 });
