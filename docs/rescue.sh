@@ -6,6 +6,8 @@
 #
 #   rescue.sh NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar…
 #
+# All volumes of one bundle, in any order. TARGET appears only once everything was found good.
+#
 # NAME             namespace/model@version
 # TARGET           a folder that is not there yet: the files of the model come to lie in TARGET/files
 # ALLOWED_SIGNERS  lines `who ssh-ed25519 AAAA…` of the approvers (ssh-keygen(1), ALLOWED SIGNERS)
@@ -14,29 +16,50 @@ set -eu
 
 stop() { echo "rescue: $*" >&2; exit 1; }
 [ $# -ge 5 ] || stop "expected: NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar..."
-name=$1 target=$2 signers=$3 threshold=$4
+name=$1 target=${2%/} signers=$3 threshold=$4
 shift 4
 [ ! -e "$target" ] || stop "$target: expected a folder that is not there yet"
+
+whole=$target
+target=$whole.part.$$
+trap 'rm -rf "$target"' EXIT
+trap 'exit 1' HUP INT TERM
 mkdir -p "$target/bundle" "$target/files"
 
-# 1. All volumes side by side. Members that are not of the three known forms are refused before anything is unpacked.
+# 1. All volumes side by side. Members that are not of the three known forms are refused before anything is unpacked, and
+#    so are volumes of several bundles: what an older one trusts, a newer one may have revoked.
+bundle= have=" "
 for volume in "$@"; do
-  tar -tf "$volume" | grep -vE '^(bundle/(index\.json(\.[0-9a-f]{64}\.sig)?|volume\.json)|objects/[0-9a-f]{2}/[0-9a-f]{62}|signatures/[0-9a-f]{2}/[0-9a-f]{62}/[0-9a-f]{64}\.sig|blobs/[0-9a-f]{2}/[0-9a-f]{62}(\.part-[0-9]{5})?)$' &&
+  tar -tf "$volume" > "$target/members" 2> "$target/why" || stop "$volume: damaged, or no volume: $(head -n 1 "$target/why")"
+  grep -vE '^(bundle/(index\.json(\.[0-9a-f]{64}\.sig)?|volume\.json)|objects/[0-9a-f]{2}/[0-9a-f]{62}|signatures/[0-9a-f]{2}/[0-9a-f]{62}/[0-9a-f]{64}\.sig|blobs/[0-9a-f]{2}/[0-9a-f]{62}(\.part-[0-9]{5})?)$' "$target/members" &&
     stop "$volume: holds something that no volume holds"
-  tar -xf "$volume" --no-same-owner --overwrite -C "$target"
+  tar -xOf "$volume" bundle/index.json > "$target/index" 2> /dev/null || stop "$volume: has no index"
+  this=$(sha256sum < "$target/index" | cut -c 1-12)
+  entry=$(grep -o '"number":[0-9]*},"names"' "$target/index" | tr -dc 0-9) || entry=unknown
+  [ "${bundle:-$this}" = "$this" ] ||
+    stop "these are several bundles: $bundle of log entry $first, $this of log entry $entry; give the volumes of one, of the newest that has $name"
+  bundle=$this first=$entry
+  tar -xf "$volume" --no-same-owner --overwrite -C "$target" || stop "$volume: cannot be unpacked"
+  have="$have$(sed 's/.*"number":\([0-9]*\).*/\1/' "$target/bundle/volume.json") "
+done
+of=$(sed 's/.*"of":\([0-9]*\).*/\1/' "$target/bundle/volume.json")
+number=0 lacks=
+while [ $((number += 1)) -le "$of" ]; do
+  case "$have" in *" $number "*) ;; *) lacks="$lacks, volume $number of $of is missing" ;; esac
 done
 
 at() { printf %s "$1" | sed 's,^..,&/,'; }                      # 0123… becomes 01/23…
-is() { [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] || stop "$2: not the bytes of its name"; }
+is() { [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] || stop "${2#"$target/"}: not the bytes of its name$lacks"; }
 object() {                                                      # the path of an object, once its hash is found right
   path="$target/objects/$(at "$1")"
-  [ -f "$path" ] || stop "object $1 is in none of the volumes"
+  [ -f "$path" ] || stop "object $1 is in none of these volumes$lacks"
   is "$1" "$path"
   echo "$path"
 }
 
 # 2. Every object and every whole blob is what its name says.
 for path in "$target"/objects/*/*; do
+  [ -f "$path" ] || continue
   is "$(echo "$path" | sed 's,.*/objects/\(..\)/,\1,')" "$path"
 done
 
@@ -45,9 +68,12 @@ index="$target/bundle/index.json"
 statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"$name\",\"state\":\"trusted\"}" "$index" |
   sed 's/{"heads":\["\([0-9a-f]*\)"\].*/\1/')
 [ ${#statement} = 64 ] || stop "$name: expected one trusted statement in the index, found none"
-document=$(object "$statement")
+document=$(object "$statement") || exit 1
 ref="refs/trusted/$(echo "$name" | sed 's,@,/,')"
 grep -q "\"ref\":\"$ref\"" "$document" || stop "statement $statement is about another name"
+for revocation in $(grep -o '"revocations":\[[^]]*\]' "$index" | grep -oE '[0-9a-f]{64}'); do
+  object "$revocation" > /dev/null                              # all of them must have come, or the bad news may be missing
+done
 for revocation in "$target"/objects/*/*; do
   grep -q '"ref":"refs/revoked/' "$revocation" || continue
   grep -q "$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" "$revocation" && stop "$name was revoked: $revocation"
@@ -70,14 +96,19 @@ count=$(echo $people | wc -w)
 [ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people"
 
 # 5. Its files. Parts of a large one follow each other in the order of their names.
-list=$(object "$manifest")
+list=$(object "$manifest") || exit 1
 grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","sha256":"\(.*\)"/\2 \1/' |
   while read -r blob path; do
     case "/$path/" in */../* | */./* | *//*) stop "$path: leads out of the folder" ;; esac
     mkdir -p "$(dirname "$target/files/$path")"
     source="$target/blobs/$(at "$blob")"
-    if [ -f "$source" ]; then cat "$source"; else cat "$source".part-*; fi > "$target/files/$path"
+    [ -f "$source" ] || set -- "$source".part-*
+    [ -f "$source" ] || [ -f "$1" ] || stop "$path: its bytes are in none of these volumes$lacks"
+    if [ -f "$source" ]; then cat "$source"; else cat "$@"; fi > "$target/files/$path"
     is "$blob" "$target/files/$path"
     echo "$blob  $path"
   done
+rm -f "$target/members" "$target/why" "$target/index"
+mv "$target" "$whole"
+trap - EXIT
 echo "rescue: $name is whole, and signed by$people (statement $statement)" >&2

@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cleanEnvironment, fail, filesBelow, ROOT, runNode, tool } from "./lib.mjs";
+import { cleanEnvironment, fail, filesBelow, ROOT, runNode, testLoaders, tool } from "./lib.mjs";
 
 const WHOLE = ["trust", "keys"];
 /** Per cent of branches. Whoever covers more of a layer raises its number. */
@@ -60,7 +60,7 @@ function coverWhole() {
   );
   if (tests.length === 0) fail(`no tests below test/${WHOLE.join(" and test/")}`);
   const all = ["branches", "lines", "functions", "statements"].flatMap((kind) => [`--${kind}`, "100"]);
-  const command = ["--import", "tsx", "--test", "--test-concurrency", "2", "--test-reporter", "dot", ...tests];
+  const command = [...testLoaders(), "--test", "--test-concurrency", "2", "--test-reporter", "dot", ...tests];
   return cover("whole", WHOLE, ["--check-coverage", ...all, "--reporter", "text"], command, {});
 }
 

@@ -16,7 +16,8 @@ const ABOUT = {
   bundle: {
     floor: 85,
     files: [
-      ...["bundle-index", "check", "index-rules", "input", "log-points", "look", "rule", "source", "tar"],
+      ...["age-header", "age-stream", "sealed", "bundle-index", "check", "index-rules", "input", "log-points", "look"],
+      ...["medium", "pipe", "places", "rule", "source", "tar"],
       ...["volume-note", "volume-reader", "volume-rules", "volumes"],
     ]
       .map((name) => `src/sync/${name}.ts`)

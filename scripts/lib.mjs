@@ -2,9 +2,9 @@
 /** What the scripts share: where the project is, how a step is run and shown. Node alone, no packages. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -76,6 +76,13 @@ export function cleanEnvironment() {
     ([name]) => !/^(COFFER_(?!TEST_)|GIT_(DIR|WORK_TREE|INDEX_FILE)$|NODE_TEST_CONTEXT$|SSH_AUTH_SOCK$)/u.test(name),
   );
   return Object.fromEntries(kept);
+}
+
+/** What Node loads before a test: with a seed in the environment, properties draw from it too, where there are any. */
+export function testLoaders() {
+  const loaders = ["--import", "tsx"];
+  if (process.env.COFFER_TEST_SEED === undefined || !existsSync(tool("fast-check"))) return loaders;
+  return [...loaders, "--import", pathToFileURL(join(ROOT, "scripts", "seed-properties.mjs")).href];
 }
 
 /** Path of a tool that is installed in the project: a script that Node runs. */

@@ -10,10 +10,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode } from "./lib.mjs";
+import { cleanEnvironment, fail, filesBelow, freshFolder, ROOT, remove, runNode, testLoaders } from "./lib.mjs";
 
-// Generous: the slow tests move gigabytes. It ends what hangs, not what is slow.
-const TIMEOUT_MS = 30 * 60 * 1000;
+// Generous: the slow tests move gigabytes, and `npm run kill-points` stops each act everywhere. It ends what hangs, not what
+// is slow.
+const TIMEOUT_MS = (process.env.COFFER_TEST_ALL === undefined ? 30 : 180) * 60 * 1000;
 
 const isSlow = (name) => name.startsWith("test/slow/") || name.endsWith(".slow.test.ts");
 
@@ -39,8 +40,7 @@ function parse(args) {
   const [choice, ...more] = choices.filter((name) => args.includes(name));
   if (more.length > 0) fail(`${choices.join(", ")}: expected one of them`, 2);
   const filters = args.filter((arg) => !arg.startsWith("-"));
-  const together = choice === "--quick" || choice === "--fast" || choice === "--covered";
-  return { choice, together, golden: args.includes("--golden"), filters };
+  return { choice, golden: args.includes("--golden"), filters };
 }
 
 /** The tests that a file beside this one lists. A name that is none would be a test that nobody runs. */
@@ -61,17 +61,24 @@ function testFiles({ choice, filters }) {
     .filter((name) => filters.length === 0 || filters.some((part) => name.includes(part.replace(/^\.\//u, ""))));
 }
 
+/** A slow test takes about as long as so many others. */
+const SLOW_WEIGHT = 10;
+
 /**
- * One file for each folder that imports its tests: starting a process for every test file costs more than the quick
+ * A file or two for each folder that import its tests: starting a process for every test file costs more than the quick
  * tests themselves. The full run keeps a process for each file.
  */
 function together(files, folder) {
   const byFolder = new Map();
   for (const name of files) {
-    const key = name.split("/")[1];
+    // Slow ones apart: the folder with the most tests would go on alone when all others are done.
+    const key = `${name.split("/")[1]}${isSlow(name) ? "-slow" : ""}`;
     byFolder.set(key, [...(byFolder.get(key) ?? []), name]);
   }
-  return [...byFolder].map(([key, names]) => {
+  // The longest first: the last ones then end at about the same time.
+  const weight = ([, names]) => names.reduce((sum, name) => sum + (isSlow(name) ? SLOW_WEIGHT : 1), 0);
+  const longestFirst = [...byFolder].sort((a, b) => weight(b) - weight(a));
+  return longestFirst.map(([key, names]) => {
     const path = join(folder, `${key}.test.mjs`);
     const imports = names.map((name) => `await import(${JSON.stringify(pathToFileURL(join(ROOT, name)).href)});\n`);
     writeFileSync(path, imports.join(""));
@@ -79,23 +86,30 @@ function together(files, folder) {
   });
 }
 
-/** Properties are tried less often where the run must be quick, unless the caller says how often. */
-const FAST_ENVIRONMENT = { COFFER_TEST_RUNS: "30" };
+/** How often properties are tried where the run must be quick, unless the caller says how often. */
+const RUNS = { "--quick": "10", "--fast": "30", "--covered": "30" };
 
 /** Runs the files and returns Node's exit status with one record per test. */
-function run(files, { golden, together: inOne }) {
+function run(files, { choice, golden }) {
+  const runs = RUNS[choice];
   const folder = freshFolder("test");
   try {
     const tally = join(folder, "tally");
     const reporter = pathToFileURL(join(ROOT, "scripts", "tally-reporter.mjs")).href;
     const exit = runNode(
       [
-        ...["--import", "tsx", "--test", "--test-concurrency", "2", `--test-timeout=${TIMEOUT_MS}`],
+        ...[...testLoaders(), "--test", "--test-concurrency", "2", `--test-timeout=${TIMEOUT_MS}`],
         ...["--test-reporter", "spec", "--test-reporter-destination", "stdout"],
         ...["--test-reporter", reporter, "--test-reporter-destination", tally],
-        ...(inOne ? together(files, folder) : files),
+        ...(runs === undefined ? files : together(files, folder)),
       ],
-      { env: { ...(inOne ? FAST_ENVIRONMENT : {}), ...cleanEnvironment(), ...(golden ? { UPDATE_GOLDEN: "1" } : {}) } },
+      {
+        env: {
+          ...(runs === undefined ? {} : { COFFER_TEST_RUNS: runs }),
+          ...cleanEnvironment(),
+          ...(golden ? { UPDATE_GOLDEN: "1" } : {}),
+        },
+      },
     );
     const lines = readFileSync(tally, "utf8").split("\n");
     return { exit, records: lines.filter((line) => line !== "").map((line) => JSON.parse(line)) };

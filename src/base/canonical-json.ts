@@ -7,6 +7,7 @@
  */
 import { CofferError } from "./errors.ts";
 import { decodeUtf8 } from "./json-reader.ts";
+import { checkJsonSize } from "./json-size.ts";
 import { LIMITS } from "./limits.ts";
 import { quote } from "./quote.ts";
 
@@ -27,23 +28,71 @@ const encoder = new TextEncoder();
  * @throws CofferError JSON_INVALID - a value outside the subset (null, fraction, negative, control character, bad key, depth)
  */
 export function encodeCanonical(value: CanonicalValue): Uint8Array {
-  return encoder.encode(`${write(value, 0)}\n`);
+  return encoder.encode(`${written(value, 0)}\n`);
+}
+
+function written(value: CanonicalValue, depth: number): string {
+  const pieces: string[] = [];
+  write(value, depth, (piece) => void pieces.push(piece));
+  return pieces.join("");
+}
+
+/** A member of a large document: a value, or a list that is gone through when its turn comes. */
+export type LargeMember = CanonicalValue | undefined | (() => Iterable<CanonicalValue>);
+
+/** Members of a list in one piece. */
+const PIECE_MEMBERS = 256;
+
+/**
+ * What `encodeCanonical` makes of an object, in pieces, for whoever must not be kept from other work for long.
+ * @throws CofferError JSON_INVALID - as `encodeCanonical`
+ */
+export function* encodeInPieces(value: Readonly<Record<string, LargeMember>>): Generator<Uint8Array> {
+  let before = "{";
+  for (const key of Object.keys(value).sort()) {
+    const member = value[key];
+    if (member === undefined) continue;
+    if (typeof member !== "function") {
+      yield encoder.encode(before + writtenKey(key) + written(member, 1));
+    } else {
+      yield encoder.encode(`${before}${writtenKey(key)}[`);
+      yield* listPieces(member());
+    }
+    before = ",";
+  }
+  yield encoder.encode(before === "{" ? "{}\n" : "}\n");
+}
+
+function* listPieces(members: Iterable<CanonicalValue>): Generator<Uint8Array> {
+  let piece: string[] = [];
+  let before = "";
+  for (const member of members) {
+    piece.push(written(member, 2));
+    if (piece.length < PIECE_MEMBERS) continue;
+    yield encoder.encode(before + piece.join(","));
+    piece = [];
+    before = ",";
+  }
+  yield encoder.encode(`${piece.length === 0 ? "" : before}${piece.join(",")}]`);
 }
 
 /**
  * Reads canonical bytes; anything that `encodeCanonical` would write differently is refused.
  *
  * @param what - how error texts call the input
- * @throws CofferError JSON_INVALID, or LIMIT_EXCEEDED over `limitBytes`
+ * @param limitValues - of all kinds together, at any depth; counted before anything is made of them
+ * @throws CofferError JSON_INVALID, or LIMIT_EXCEEDED over `limitBytes` or `limitValues`
  */
 export function parseCanonical(
   bytes: Uint8Array,
   what = "document",
   limitBytes: number = LIMITS.documentBytes,
+  limitValues: number = LIMITS.jsonValues,
 ): CanonicalValue {
   if (bytes.length > limitBytes) {
     throw new CofferError("LIMIT_EXCEEDED", `${what}: expected at most ${limitBytes} bytes, found ${bytes.length}`);
   }
+  checkJsonSize(bytes, what, limitValues);
   const text = decodeUtf8(bytes, what);
   let parsed: unknown;
   try {
@@ -53,39 +102,53 @@ export function parseCanonical(
   }
   const value = adopt(parsed, what, 0);
   // One comparison covers order, spaces, escapes, repeated keys, number forms and the final newline.
-  if (`${write(value, 0)}\n` !== text) {
+  if (!isWritten(value, text)) {
     throw new CofferError("JSON_INVALID", `${what}: expected canonical json (sorted keys, no spaces, one newline)`);
   }
   return value;
+}
+
+/** True if `text` is what `encodeCanonical` writes. Compared piece by piece: nothing of the size of `text` is made. */
+function isWritten(value: CanonicalValue, text: string): boolean {
+  let [at, same] = [0, true];
+  write(value, 0, (piece) => {
+    same &&= text.startsWith(piece, at);
+    at += piece.length;
+  });
+  return same && at === text.length - 1 && text.endsWith("\n");
 }
 
 function refuse(what: string, fault: string): never {
   throw new CofferError("JSON_INVALID", `${what}: ${fault}`);
 }
 
-/** Checks a parsed value against the subset and copies objects without a prototype. */
+/** Checks a parsed value against the subset and takes the prototype from its objects, which nobody else has. */
 function adopt(value: unknown, what: string, depth: number): CanonicalValue {
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
   if (typeof value !== "object" || value === null) return refuse(what, "expected no null");
   if (depth >= LIMITS.jsonDepth) return refuse(what, `nested deeper than ${LIMITS.jsonDepth}`);
-  if (Array.isArray(value)) return value.map((member) => adopt(member, what, depth + 1));
-  const copy: Record<string, CanonicalValue> = Object.create(null);
-  for (const [key, member] of Object.entries(value)) copy[key] = adopt(member, what, depth + 1);
-  return copy;
+  const members = Array.isArray(value) ? value : Object.values(Object.setPrototypeOf(value, null));
+  for (const member of members) adopt(member, what, depth + 1);
+  return value as CanonicalObject;
 }
 
-function write(value: CanonicalValue, depth: number): string {
+/** Hands the pieces that a value is written as to `emit`, in order. */
+function write(value: CanonicalValue, depth: number, emit: (piece: string) => void): void {
   switch (typeof value) {
     case "string":
-      return writeString(value);
+      emit(writeString(value));
+      break;
     case "boolean":
-      return value ? "true" : "false";
+      emit(value ? "true" : "false");
+      break;
     case "number":
-      return writeNumber(value);
+      emit(writeNumber(value));
+      break;
     case "object":
-      return writeNested(value, depth);
+      writeNested(value, depth, emit);
+      break;
     default:
-      return refuse("value", `expected json, found ${typeof value}`);
+      refuse("value", `expected json, found ${typeof value}`);
   }
 }
 
@@ -107,18 +170,38 @@ function writeString(value: string): string {
   return JSON.stringify(value);
 }
 
-function writeNested(value: readonly CanonicalValue[] | CanonicalObject | null, depth: number): string {
-  if (value === null) return refuse("value", "expected no null");
-  if (depth >= LIMITS.jsonDepth) return refuse("value", `nested deeper than ${LIMITS.jsonDepth}`);
-  if (isArray(value)) return `[${value.map((member) => write(member, depth + 1)).join(",")}]`;
-  const members: string[] = [];
+function writeNested(
+  value: readonly CanonicalValue[] | CanonicalObject | null,
+  depth: number,
+  emit: (piece: string) => void,
+): void {
+  if (value === null) refuse("value", "expected no null");
+  if (depth >= LIMITS.jsonDepth) refuse("value", `nested deeper than ${LIMITS.jsonDepth}`);
+  let separator = "";
+  if (isArray(value)) {
+    emit("[");
+    for (const member of value) {
+      if (separator !== "") emit(separator);
+      write(member, depth + 1, emit);
+      separator = ",";
+    }
+    emit("]");
+    return;
+  }
+  emit("{");
   for (const key of Object.keys(value).sort()) {
     const member = value[key];
     if (member === undefined) continue;
-    if (!KEY.test(key) || key in Object.prototype) return refuse("key", `not allowed: ${quote(key)}`);
-    members.push(`"${key}":${write(member, depth + 1)}`);
+    emit(`${separator}${writtenKey(key)}`);
+    write(member, depth + 1, emit);
+    separator = ",";
   }
-  return `{${members.join(",")}}`;
+  emit("}");
+}
+
+function writtenKey(key: string): string {
+  if (!KEY.test(key) || key in Object.prototype) return refuse("key", `not allowed: ${quote(key)}`);
+  return `"${key}":`;
 }
 
 function isArray(value: readonly CanonicalValue[] | CanonicalObject): value is readonly CanonicalValue[] {

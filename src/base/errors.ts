@@ -20,6 +20,17 @@ export const EXIT = {
   past: 11,
 } as const;
 
+/** Where several things went wrong at once: what is told by the one status, the worst first. */
+const WORST_FIRST = [
+  ...[EXIT.internal, EXIT.noSpace, EXIT.corrupt, EXIT.badSignature, EXIT.notTrusted],
+  ...[EXIT.usage, EXIT.notFound, EXIT.conflict, EXIT.busy, EXIT.incomplete],
+] as const;
+
+/** @returns `EXIT.ok` if there is none */
+export function worstOf(statuses: readonly number[]): number {
+  return WORST_FIRST.find((status) => statuses.includes(status)) ?? Math.max(EXIT.ok, ...statuses);
+}
+
 /** `exit`: process status. `hint`: the next thing to do, a full clause without a full stop. */
 export interface ErrorEntry {
   readonly exit: number;
@@ -103,7 +114,10 @@ export const ERRORS = {
     "another policy root: compare it with its people, then `coffer clone`, or promote what is quarantined yourself",
   ),
   // signatures
-  SIGNATURE_INVALID: entry(EXIT.badSignature, "sign again: ssh-keygen -Y sign -n <namespace> -f <key> <file>"),
+  SIGNATURE_INVALID: entry(
+    EXIT.badSignature,
+    "what others signed: fetch it again from them; your own: ssh-keygen -Y sign -n <namespace> -f <key> <file>",
+  ),
   // damage
   CORRUPT: entry(EXIT.corrupt, "run `coffer fsck`; restore what it names from a copy"),
   OBJECT_MISMATCH: entry(EXIT.corrupt, "the bytes are not those of their name; fetch them again"),
@@ -121,6 +135,10 @@ export const ERRORS = {
   FILE_NOT_FOUND: entry(EXIT.notFound, "check the path"),
   // conflict
   REF_MOVED: entry(EXIT.conflict, "other writers were first each time; try again"),
+  REMOTE_MOVED: entry(
+    EXIT.conflict,
+    "pull from that remote by its name, then push again; without a name, give it one first with `coffer remote add`",
+  ),
   LOG_FORKED: entry(
     EXIT.conflict,
     "see `coffer log fork show`, and ask who keeps that store; its revocations were taken, nothing that it trusts",
@@ -141,7 +159,7 @@ export const ERRORS = {
   REMOTE_FAILED: entry(EXIT.busy, "check the address and the network, then run it again"),
   REMOTE_DENIED: entry(
     EXIT.busy,
-    "set COFFER_HTTP_USER and COFFER_HTTP_PASSWORD, or ask who keeps the server; a login is sent over https only",
+    "set COFFER_HTTP_USER and COFFER_HTTP_PASSWORD, of a git host COFFER_GIT_USER and COFFER_GIT_PASSWORD, or ask who keeps it; a login is sent over https only",
   ),
   REMOTE_CHANGED: entry(EXIT.busy, "the server's store moved while it was read: pull again, what came is kept"),
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),

@@ -8,6 +8,10 @@ export const LIMITS = {
   documentBytes: 64 * 1024 * 1024,
   /** Nesting of arrays and objects in any JSON that is read. */
   jsonDepth: 32,
+  /** Values of all kinds in a document, at any depth. */
+  jsonValues: 2_000_000,
+  /** Members of objects in a document, all objects together. */
+  jsonMembers: 1_000_000,
   /** Files in one manifest. */
   manifestFiles: 100_000,
   /** One path in a manifest, in bytes. */
@@ -49,7 +53,9 @@ export const LIMITS = {
   /** Age at which a name without `freshness` in its rule is denied, in days. */
   defaultDenyDays: 365,
   /** The index of a bundle, in bytes. */
-  bundleIndexBytes: 256 * 1024 * 1024,
+  bundleIndexBytes: 192 * 1024 * 1024,
+  /** Values in the index of a bundle: three for each item. */
+  bundleIndexValues: 7_000_000,
   /** The inventory of a delivery receipt, in bytes: some three million digests. */
   inventoryBytes: 100_000_000,
   /** The header of an encrypted volume, in bytes: some 300 recipients. */
@@ -58,6 +64,18 @@ export const LIMITS = {
   bundleItems: 2_000_000,
   /** Volumes of a bundle. */
   bundleVolumes: 9999,
+  /** Names in one folder of a medium, whatever they are. */
+  mediumNames: 100_000,
+  /** Volumes that are looked at together, wherever they lie. */
+  mediaVolumes: 20_000,
+  /** Bundles that are taken together, those of which nothing can be read included. */
+  mediaBundles: 1000,
+  /** The indexes of bundles that are taken together, in bytes: one may be as long. */
+  mediaIndexBytes: 256 * 1024 * 1024,
+  /** Delivery receipts on a medium. */
+  mediumReceipts: 1000,
+  /** Delivery receipts on a medium together, in bytes. */
+  mediumReceiptBytes: 128 * 1024 * 1024,
   /** A blob over this size travels in parts, in bytes; a bundle may say less. */
   segmentBytes: 1024 * 1024 * 1024,
 } as const;

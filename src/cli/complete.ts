@@ -11,13 +11,17 @@ export interface Candidates {
   readonly values: readonly { readonly value: string; readonly text: string }[];
 }
 
-/** Names in the store that the words lead to, by their beginning; empty where there is no store. */
-export type NamesOf = (globals: ReadonlyMap<string, string>, prefix: string) => Promise<readonly string[]>;
+/** What the store that the words lead to knows, by its beginning; empty where there is no store. */
+export type KnownOf = (
+  kind: "names" | "remotes",
+  globals: ReadonlyMap<string, string>,
+  prefix: string,
+) => Promise<readonly string[]>;
 
 const NONE: Candidates = { files: "none", values: [] };
 
 /** @param words - what was typed after `coffer`, the unfinished word last; it may be empty */
-export async function complete(root: CommandPage, words: readonly string[], namesOf: NamesOf): Promise<Candidates> {
+export async function complete(root: CommandPage, words: readonly string[], knownOf: KnownOf): Promise<Candidates> {
   const typed = words.slice(0, -1);
   const current = words.slice(-1).join("");
   const globals = new Map<string, string>();
@@ -42,10 +46,10 @@ export async function complete(root: CommandPage, words: readonly string[], name
   if (!plain && current.startsWith("-")) return { ...NONE, values: optionsOf(root, page, current) };
   if (page.commands.length > 0 && operands === 0) {
     const below = page.commands.map(({ path, text }) => ({ value: path.slice(-1).join(""), text }));
-    const own = page.arguments.length === 0 ? [] : (await operandsOf(page, 0, globals, current, namesOf)).values;
+    const own = page.arguments.length === 0 ? [] : (await operandsOf(page, 0, globals, current, knownOf)).values;
     return { ...NONE, values: [...below.filter(({ value }) => value.startsWith(current)), ...own] };
   }
-  return operandsOf(page, operands, globals, current, namesOf);
+  return operandsOf(page, operands, globals, current, knownOf);
 }
 
 function optionOf(root: CommandPage, page: CommandPage, word: string) {
@@ -62,18 +66,27 @@ async function operandsOf(
   at: number,
   globals: ReadonlyMap<string, string>,
   current: string,
-  namesOf: NamesOf,
+  knownOf: KnownOf,
 ): Promise<Candidates> {
   const last = page.arguments.at(-1);
   const argument = page.arguments[at] ?? (last?.variadic === true ? last : undefined);
   if (argument === undefined) return NONE;
-  const ofKey = page.path[1] === "key";
-  if (!ofKey && ["name", "names", "what"].includes(argument.name)) {
-    const found = await namesOf(globals, current);
-    return { ...NONE, values: found.map((value) => ({ value, text: "" })) };
+  const kind = kindOf(page, argument.name);
+  if (kind !== undefined) {
+    const values = (await knownOf(kind, globals, current)).map((value) => ({ value, text: "" }));
+    // A place needs no name to be pulled from or pushed to.
+    return { files: argument.name === "remote" ? "folders" : "none", values };
   }
   if (argument.name === "shell") return { ...NONE, values: SHELLS.map((value) => ({ value, text: "" })) };
-  return { ...NONE, files: ofKey ? "none" : filesFor(argument.name) };
+  return { ...NONE, files: page.path[1] === "key" ? "none" : filesFor(argument.name) };
+}
+
+/** What the store can name where this argument stands. */
+function kindOf({ path: [, group, command] }: CommandPage, argument: string): "names" | "remotes" | undefined {
+  if (argument === "remote") return "remotes";
+  if (!["name", "names", "what"].includes(argument) || group === "key") return undefined;
+  if (group !== "remote") return "names";
+  return command === "add" ? undefined : "remotes";
 }
 
 export const SHELLS = ["bash", "zsh", "fish"] as const;

@@ -21,8 +21,8 @@ _coffer() {
     [[ $entry == "$current"* ]] && COMPREPLY+=("\${entry#"$lead"}")
   done
   case \${answer[0]} in
-    :files) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
-    :folders) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    :files) compopt -o filenames 2>/dev/null; mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current") ;;
+    :folders) compopt -o filenames 2>/dev/null; mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current") ;;
   esac
 }
 complete -F _coffer coffer

@@ -2,6 +2,7 @@
 /** Values as people and as programs read them. The JSON shapes are stable: docs/cli.md. Layer: cli. */
 import { short } from "../base/digest.ts";
 import { CofferError, ERRORS, type ErrorCode } from "../base/errors.ts";
+import { counted, sizeText } from "../base/quantity.ts";
 import type { Added } from "../repo/add.ts";
 import type { Candidate } from "../repo/candidates.ts";
 import type { Listed } from "../repo/list.ts";
@@ -12,22 +13,7 @@ type Finding = Added["findings"][number];
 
 export const SCHEMA_VERSION = 1;
 
-/** 1,234,567 bytes as `1.2 MB`; powers of ten, as file managers and model hubs count. */
-export function sizeText(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return unit === 0 ? `${bytes} B` : `${value.toFixed(1)} ${units[unit]}`;
-}
-
-/** `1 file`, `2 files`. */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
+export { counted, sizeText };
 
 export function verdictJson(verdict: Verdict) {
   return { ...verdict, reasons: verdict.reasons.map(reasonJson) };

@@ -58,8 +58,8 @@ export function checkedOutJson({ folder, verdict, manifest }: CheckedOut) {
 }
 
 export function collectedJson(report: GcReport, dryRun: boolean) {
-  const { moved, removed, waiting, young, restored, foreign, strange } = report;
-  return { dryRun, moved, removed, waiting, young, restored, foreign, strange };
+  const { moved, removed, waiting, young, staging, stagingKept, restored, foreign, strange } = report;
+  return { dryRun, moved, removed, waiting, young, staging, stagingKept, restored, foreign, strange };
 }
 
 /** @param store - whether there was one to look at */

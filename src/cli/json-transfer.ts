@@ -1,33 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What `bundle import`, pull and clone print with --json; docs/schemas/ holds the shapes. Layer: cli. */
+import type { Delivery } from "../repo/delivery.ts";
 import type { Pulled, Pushed } from "../repo/exchange.ts";
 import type { ImportReport } from "../repo/import.ts";
+import type { Imported } from "../repo/import-all.ts";
+import { type Fault, messageWith } from "../repo/incoming.ts";
 import type { Initialised } from "../repo/init.ts";
 import { initialisedJson } from "./json-setup.ts";
 
+const faultsJson = (faults: readonly Fault[]) => faults.map(({ what, error }) => messageWith(what, error));
+
+export const failedJson = (failed: readonly Fault[]) =>
+  failed.map(({ what, error: { code, message } }) => ({ bundle: what, code, message }));
+
 /** @param leftOut - volumes that could not be used, in words */
-export function importedJson(report: ImportReport, leftOut: readonly string[]) {
+function importedJson(report: ImportReport, leftOut: readonly string[] = []) {
   const { store, log, sameRoot, names, refused, notes, denials, blobs, entries } = report;
   return { store, log, sameRoot, names, refused, notes, denials, blobs, entries, leftOut };
 }
 
-export function pulledJson({ reports, faults, failed, receipt }: Pulled) {
+/** The first bundle; where there are several, the others beside it. */
+export function importsJson({ reports, faults, failed }: Imported) {
+  const [first, ...others] = reports;
   return {
-    imports: reports.map((report) => importedJson(report, [])),
-    leftOut: faults,
-    failed: failed.map(({ what, error: { code, message } }) => ({ bundle: what, code, message })),
-    ...(receipt === undefined ? {} : { receipt }),
+    ...(first === undefined ? {} : importedJson(first, faultsJson(faults))),
+    ...(others.length === 0 ? {} : { others: others.map((report) => importedJson(report)) }),
+    ...(failed.length === 0 ? {} : { failed: failedJson(failed) }),
   };
 }
 
-export function pushedJson({ volumes, report, commit, moved }: Pushed) {
+export function pulledJson({ reports, faults, failed, receipts, receipt, unreceipted }: Pulled) {
+  return {
+    imports: reports.map((report) => importedJson(report)),
+    leftOut: faultsJson(faults),
+    failed: failedJson(failed),
+    receipts: receipts.map(receiptJson),
+    ...(receipt === undefined ? {} : { receipt }),
+    ...(unreceipted === undefined ? {} : { noReceipt: { code: unreceipted.code, message: unreceipted.message } }),
+  };
+}
+
+function receiptJson({ receipt: { value } }: Delivery) {
+  return { store: value.store, log: value.log, issuedAt: value.issuedAt };
+}
+
+export function pushedJson({ volumes, receipt, report, commit, moved }: Pushed) {
   return {
     ...{ moved, volumes },
+    ...(receipt === undefined ? {} : { for: receiptJson(receipt) }),
     ...(commit === undefined ? {} : { commit }),
-    ...(report === undefined ? {} : { imported: importedJson(report, []) }),
+    ...(report === undefined ? {} : { imported: importedJson(report) }),
   };
 }
 
-export function clonedJson(made: Initialised, folder: string, report: ImportReport, leftOut: readonly string[]) {
-  return { ...initialisedJson(made, folder, `${made.secrets}/store_key`, []), imported: importedJson(report, leftOut) };
+export function clonedJson(made: Initialised, folder: string, imported: Imported) {
+  return { ...initialisedJson(made, folder, `${made.secrets}/store_key`, []), imported: importsJson(imported) };
 }

@@ -53,6 +53,21 @@ function checkRegular(stat: Stats, name: string, what: string): void {
   throw new CofferError("USAGE", `${name}: expected ${what} in a regular file, found ${found}`);
 }
 
+/**
+ * For what is large and read elsewhere: a file or a folder, or nothing yet.
+ * @throws CofferError USAGE - something that is read as a pipe, or has no end
+ */
+export function refuseSpecial(path: string, shown: string, what: string): void {
+  let stat: Stats | undefined;
+  try {
+    stat = statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return; // whoever reads it says better what is wrong with the path
+  }
+  if (stat === undefined || stat.isFile() || stat.isDirectory()) return;
+  throw new CofferError("USAGE", `${shown}: expected ${what}, found a pipe, a device or a socket`);
+}
+
 /** The size that stat tells is not relied on: files of /proc have none, and a file may grow. */
 function readAtMost(file: number, limitBytes: number, tooLarge: string): Uint8Array {
   const bytes = new Uint8Array(limitBytes + 1);

@@ -81,13 +81,20 @@ export function addTransfer(program: Command, act: Act): void {
     .option("--candidates", "to a stick: what is proposed under the names as well; no blobs")
     .option("--volume-size <size>", "to a stick: fat32, dvd, or bytes with K, M, G or T; 16M at least")
     .option("--encrypt-to <recipient>", `to a stick: ${RECIPIENT_TEXT}`, collect)
+    .option(
+      "--cafile <file>",
+      "of a git host over https: believe the certificate authorities in this file, and no others",
+    )
     .action(async (remote, names, options, command) =>
       act(async (context) => (await import("./commands/receive.ts")).runPush(context, remote, names, options))(command),
     );
   program
     .command("clone")
     .description("make a store with a policy root that you were given, filled from a bundle or another store")
-    .argument("<source>", "a bundle (a volume, or a folder with all of them), another store's folder, or http(s)://…")
+    .argument(
+      "<source>",
+      "a bundle (a volume, a folder with all of them, - for stdin), another store's folder, http(s)://… or git+http(s)://…",
+    )
     .argument("<folder>", "a new or an empty folder")
     .option("--identity <file>", IDENTITY_TEXT, collect)
     .option("--root <number:digest>", "the policy root, from somebody whom you know; without it nothing is made")
@@ -115,7 +122,7 @@ export function addReceipt(program: Command, act: Act): void {
   receipt
     .command("create")
     .description("write what this store holds into a file, for the next bundle to leave that out")
-    .argument("<file>", "a new file, as on a stick")
+    .argument("<place>", "a folder, as of a stick; or a file, new or an older receipt of this store")
     .action(async (file, _options, command) =>
       act(async (context) => (await import("./commands/receipt.ts")).runReceiptCreate(context, file))(command),
     );

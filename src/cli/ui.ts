@@ -6,7 +6,7 @@
  * With --json stdout is one object: `json` says what it holds, `data` and `raw` are for people and print nothing, and a
  * failure has the member `error`. It is printed when the command ends, so there is never a second one.
  */
-import { CofferError, ERRORS, EXIT } from "../base/errors.ts";
+import { CofferError, ERRORS, EXIT, systemCode } from "../base/errors.ts";
 import { printable } from "../base/text.ts";
 import { errorJson, SCHEMA_VERSION } from "./format.ts";
 import type { Io } from "./io.ts";
@@ -118,7 +118,8 @@ export class Ui {
   }
 
   /** Prints an error with its code and hint. @returns the exit status */
-  fail(error: unknown): number {
+  fail(thrown: unknown): number {
+    const error = lackOf(thrown) ?? thrown;
     this.clearProgress();
     this.json({ ...this.#document, error: errorJson(error) });
     this.#printDocument();
@@ -137,6 +138,14 @@ export class Ui {
     this.say(`coffer: hint: ${ERRORS.INTERNAL.hint}`);
     return EXIT.internal;
   }
+}
+
+/** Where a process may have no more files, whatever asked for one: Node loads modules past our ports. */
+function lackOf(error: unknown): CofferError | undefined {
+  const code = error instanceof CofferError ? undefined : systemCode(error);
+  if (code !== "EMFILE" && code !== "ENFILE") return undefined;
+  const text = `too many files are open (${code}): give this process more, as by ulimit -n`;
+  return new CofferError("IO_ERROR", text, { cause: error });
 }
 
 /** What may stand in a terminal is escaped, line ends of ours excepted. */

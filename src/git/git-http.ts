@@ -7,12 +7,19 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { GitHttpRequest, GitHttpResponse, HttpClient } from "isomorphic-git";
 import { CofferError, systemCode } from "../base/errors.ts";
+import { denied, isDenied } from "../base/web.ts";
 
 export interface HttpLimits {
   /** Of one answer. */
   readonly answerBytes: number;
   /** Without a byte from the other side. */
   readonly silenceMs: number;
+}
+
+/** How a host is spoken to. */
+export interface HttpWays extends HttpLimits {
+  /** Certificate authorities in PEM, in place of those that Node.js knows. */
+  readonly authorities?: string;
 }
 
 /** The host without what may be a secret in front of it. */
@@ -22,8 +29,8 @@ export function shownUrl(url: string): string {
 }
 
 /** What a request asks for: a service, or what lies there. */
-export function gitHttp(limits: HttpLimits): HttpClient {
-  return { request: (request) => askGit(request, limits) };
+export function gitHttp(ways: HttpWays): HttpClient {
+  return { request: (request) => askGit(request, ways) };
 }
 
 /** An answer as the library takes it, and its whole body. */
@@ -31,19 +38,24 @@ export interface GitAnswer extends GitHttpResponse {
   readonly bytes: Uint8Array;
 }
 
-/** @throws CofferError REMOTE_FAILED */
-export async function askGit(request: GitHttpRequest, limits: HttpLimits): Promise<GitAnswer> {
+/** @throws CofferError REMOTE_FAILED; REMOTE_DENIED - it wants a login, or refuses the one that it got */
+export async function askGit(request: GitHttpRequest, ways: HttpWays): Promise<GitAnswer> {
   const url = new URL(request.url);
   const body: Uint8Array[] = [];
   if (request.body !== undefined) for await (const piece of request.body) body.push(piece);
-  const answer = await send(url, request, Buffer.concat(body), limits);
+  const answer = await send(url, request, Buffer.concat(body), ways);
   const statusCode = Number(answer.statusCode);
   if (statusCode >= 300 && statusCode < 400) {
     answer.destroy();
     throw failed(request.url, `it answered ${statusCode}, which leads elsewhere; give the address that it leads to`);
   }
+  if (isDenied(statusCode)) {
+    answer.destroy();
+    const sent = request.headers?.["authorization"] !== undefined;
+    throw denied(shownUrl(request.url), statusCode, sent, "COFFER_GIT_USER and COFFER_GIT_PASSWORD");
+  }
   const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)] as const);
-  const bytes = await collect(answer, request.url, limits);
+  const bytes = await collect(answer, request.url, ways);
   return {
     ...{ url: request.url, method: request.method, statusCode, statusMessage: String(answer.statusMessage) },
     headers: Object.fromEntries(headers),
@@ -55,16 +67,18 @@ async function* oneOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undef
   yield await Promise.resolve(bytes);
 }
 
-function send(url: URL, request: GitHttpRequest, body: Buffer, limits: HttpLimits): Promise<IncomingMessage> {
+function send(url: URL, request: GitHttpRequest, body: Buffer, ways: HttpWays): Promise<IncomingMessage> {
   const open = url.protocol === "https:" ? httpsRequest : httpRequest;
   const headers = { ...request.headers, "content-length": String(body.length) };
+  // Said here, an environment that turns verification off does not reach it.
+  const tls = { rejectUnauthorized: true, ...(ways.authorities === undefined ? {} : { ca: ways.authorities }) };
   return new Promise((resolve, reject) => {
-    const asked = open(url, { method: request.method, headers, agent: false }, resolve);
+    const asked = open(url, { method: request.method, headers, agent: false, ...tls }, resolve);
     asked.on("error", (error) => {
       const why = systemCode(error) ?? error.message;
       reject(failed(request.url, `cannot be reached (${why})`, error));
     });
-    asked.setTimeout(limits.silenceMs, () => asked.destroy(new Error(`nothing came for ${limits.silenceMs} ms`)));
+    asked.setTimeout(ways.silenceMs, () => asked.destroy(new Error(`nothing came for ${ways.silenceMs} ms`)));
     asked.end(body);
   });
 }

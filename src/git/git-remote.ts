@@ -9,8 +9,9 @@
 import git from "isomorphic-git";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
+import { checkAuthorities, type Login, loginFields } from "../base/web.ts";
 import { fetchRequest, packIn } from "./fetch-pack.ts";
-import { askGit, failed, gitHttp, type HttpLimits, shownUrl } from "./git-http.ts";
+import { askGit, failed, gitHttp, type HttpLimits, type HttpWays, shownUrl } from "./git-http.ts";
 import { type GitId, gitBlob, gitCommit, treeOf } from "./git-object.ts";
 import { MemoryFs } from "./memory-fs.ts";
 import { makePack } from "./pack.ts";
@@ -18,8 +19,10 @@ import { makePack } from "./pack.ts";
 export interface GitHost {
   /** http or https, without a user. */
   readonly url: string;
-  /** Sent with every request. */
-  readonly auth?: { readonly username: string; readonly password: string };
+  /** Sent with every request over https, and to this machine itself; nowhere else. */
+  readonly auth?: Login;
+  /** Of https: certificate authorities in PEM, in place of those that Node.js knows. */
+  readonly authorities?: string;
 }
 
 export interface BranchFiles {
@@ -47,7 +50,7 @@ async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, unde
 /**
  * The files of a branch's newest commit.
  * @returns undefined if the host has no such branch
- * @throws CofferError REMOTE_FAILED, LIMIT_EXCEEDED
+ * @throws CofferError REMOTE_FAILED, REMOTE_DENIED, LIMIT_EXCEEDED; USAGE - authorities that are none
  */
 export async function fetchBranch(host: GitHost, branch: string): Promise<BranchFiles | undefined> {
   const repository = new Repository(host);
@@ -66,7 +69,7 @@ export interface PushedBranch {
  * Puts a commit of `files` after the branch's newest one; makes the branch if there is none.
  *
  * @param after - the commit that the branch must be at: what was read there; undefined: there must be no branch
- * @throws CofferError REF_MOVED - the branch is elsewhere; REMOTE_FAILED - also where the host refuses the push
+ * @throws CofferError REMOTE_MOVED - the branch is elsewhere; REMOTE_FAILED - also where the host refuses the push
  */
 export async function pushBranch(
   host: GitHost,
@@ -79,7 +82,8 @@ export async function pushBranch(
   const tip = await repository.fetch(branch);
   if (tip !== after) {
     const shown = (id: GitId | undefined): string => (id === undefined ? "no commit" : id.slice(0, 12));
-    throw new CofferError("REF_MOVED", `${branch} on the git host: expected ${shown(after)}, found ${shown(tip)}`);
+    const text = `${branch} on the git host: expected ${shown(after)}, as it was last seen from here`;
+    throw new CofferError("REMOTE_MOVED", `${text}, found ${shown(tip)}`);
   }
   return repository.push(branch, tip, files, commit);
 }
@@ -89,20 +93,25 @@ class Repository {
   private readonly fs = new MemoryFs(2 * LIMITS.answerBytes);
   private readonly cache = {};
 
+  /** @throws CofferError USAGE - authorities that are none */
   constructor(host: GitHost) {
     this.host = host;
+    if (host.authorities !== undefined) checkAuthorities(host.authorities);
   }
 
   private get common() {
     const { url } = this.host;
     const asking = { url, headers: this.headers, corsProxy: "", onAuthFailure: () => ({ cancel: true }) };
-    return { ...this.reading, ...asking, http: gitHttp(LIMITS) };
+    return { ...this.reading, ...asking, http: gitHttp(this.ways) };
   }
 
   private get headers(): Record<string, string> {
-    const { auth } = this.host;
-    if (auth === undefined) return {};
-    return { authorization: `Basic ${Buffer.from(`${auth.username}:${auth.password}`).toString("base64")}` };
+    return { ...loginFields(new URL(this.host.url), this.host.auth) };
+  }
+
+  private get ways(): HttpWays {
+    const { authorities } = this.host;
+    return { ...LIMITS, ...(authorities === undefined ? {} : { authorities }) };
   }
 
   /** Runs a call of the library; whatever it says went wrong is told as the host's. */
@@ -147,7 +156,7 @@ class Repository {
       },
       body: pieces(fetchRequest(commit)),
     };
-    const { statusCode, bytes } = await askGit(request, LIMITS);
+    const { statusCode, bytes } = await askGit(request, this.ways);
     if (statusCode !== 200) throw new Error(`it answered ${statusCode}`);
     const { pack, objects } = packIn(bytes);
     const filepath = "objects/pack/pack-fetched.pack";

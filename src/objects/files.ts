@@ -88,8 +88,8 @@ export interface Files {
   removeFolder(path: string): Promise<boolean>;
   /** Makes a folder's entries durable. */
   fsyncFolder(path: string): Promise<void>;
-  /** Names in a folder, sorted by bytes; undefined if absent. */
-  list(path: string): Promise<readonly string[] | undefined>;
+  /** Names in a folder, sorted by bytes; undefined if absent. LIMIT_EXCEEDED if there are over `most`, found by reading little more. */
+  list(path: string, most?: number): Promise<readonly string[] | undefined>;
   /** True if a folder holds nothing, at the same cost however much it holds; undefined if absent. */
   isEmpty(path: string): Promise<boolean | undefined>;
   /** undefined if absent. */

@@ -12,7 +12,8 @@ import { createTemp, IMPORT_PREFIX, markOf, namesIn, TEMP_FOLDER, tempPath } fro
 import { removeTree } from "./sub-folder.ts";
 
 /** Older than that, a file of somebody who cannot be asked after is taken to be left. */
-const LEFT_AFTER_NS = 24n * 3600n * 1_000_000_000n;
+export const LEFT_AFTER_S = 24 * 3600;
+const LEFT_AFTER_NS = BigInt(LEFT_AFTER_S) * 1_000_000_000n;
 /** An interrupted import is given this long to be taken up again, counted from the last file that it began. */
 const STAGED_FOR_NS = 7n * LEFT_AFTER_NS;
 
@@ -47,7 +48,7 @@ export async function sweepLeftovers(files: Files, random: Random): Promise<numb
     const stat = await files.stat(path);
     if (stat === undefined) continue;
     if (stat.kind === "folder" && path.startsWith(`${TEMP_FOLDER}/${IMPORT_PREFIX}`)) {
-      removed += await sweepStaging(files, path, stat, nowNs);
+      removed += await sweepStaging(files, path, stat, nowNs, stateOf);
       continue;
     }
     if (!isLeft(stat, nowNs)) continue;
@@ -56,9 +57,16 @@ export async function sweepLeftovers(files: Files, random: Random): Promise<numb
   return removed;
 }
 
-/** What an import left that nobody has taken up again; a fresh one is kept whole. */
-async function sweepStaging(files: Files, folder: string, stat: FileStat, nowNs: bigint): Promise<number> {
+/** What an import left that nobody has taken up again; a fresh one, or one at work whatever its clock said, is kept whole. */
+async function sweepStaging(
+  files: Files,
+  folder: string,
+  stat: FileStat,
+  nowNs: bigint,
+  stateOf: (name: string) => WriterState,
+): Promise<number> {
   const names = await namesIn(files, folder);
+  if (names.some((name) => stateOf(name.split(".")[0] ?? "") === "living")) return 0;
   let newestNs = stat.mtimeNs;
   for (const name of names) {
     const { mtimeNs } = (await files.stat(`${folder}/${name}`)) ?? { mtimeNs: nowNs };

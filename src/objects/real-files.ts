@@ -24,8 +24,8 @@ import {
 } from "node:fs";
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
-import { fsyncOf, isEmptyFolder, shareLikeParent, sortByBytes } from "./descriptors.ts";
-import { attempt, fileError, notRegular, overLimit } from "./file-errors.ts";
+import { fsyncOf, isEmptyFolder, namesUpTo, shareLikeParent, sortByBytes } from "./descriptors.ts";
+import { attempt, fileError, notRegular, overLimit, overMany } from "./file-errors.ts";
 import type { FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
 import { NodeNewFile, NodeOpenFile, toFileStat } from "./real-handles.ts";
 import { thisProcess } from "./this-process.ts";
@@ -148,10 +148,15 @@ class NodeFiles implements RealFiles {
     }
   }
 
-  async list(path: string): Promise<readonly string[] | undefined> {
+  async list(path: string, most?: number): Promise<readonly string[] | undefined> {
     // readdir(2) would follow a link out of the store, and gc would then work on whatever lies there.
     if (!this.#isFolder(path)) return undefined;
-    const names = unless("ENOENT", undefined, "list", path, () => readdirSync(this.#at(path, true)));
+    const absolute = this.#at(path, true);
+    const names = unless("ENOENT", undefined, "list", path, () => {
+      const found = most === undefined ? readdirSync(absolute) : namesUpTo(absolute, most);
+      if (found === undefined) throw overMany(path, Number(most));
+      return found;
+    });
     return names && sortByBytes(names);
   }
 

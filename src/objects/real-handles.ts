@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Open files of the real Files port. Layer: objects. Reads, writes and fsyncs go to the thread pool, so that several run
- * side by side. Not here: how a file is opened, and by which path (real-files.ts).
+ * Open files of the real Files port. Layer: objects. Fsyncs, and reads and writes that are not small, go to the thread pool, so
+ * that several run side by side. Not here: how a file is opened, and by which path (real-files.ts).
  */
 import { type BigIntStats, closeSync, fchmodSync, fstatSync } from "node:fs";
 import { CofferError } from "../base/errors.ts";

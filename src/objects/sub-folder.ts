@@ -19,7 +19,7 @@ export function subFolder(files: Files, folder: string): Files {
     makeFolder: (path) => files.makeFolder(at(path)),
     removeFolder: (path) => files.removeFolder(at(path)),
     fsyncFolder: (path) => files.fsyncFolder(at(path)),
-    list: (path) => files.list(at(path)),
+    list: (path, most) => files.list(at(path), most),
     isEmpty: (path) => files.isEmpty(at(path)),
     stat: (path) => files.stat(at(path)),
   };

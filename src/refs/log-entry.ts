@@ -191,9 +191,10 @@ function body({ refs, moves, note }: EntryInput, { now }: EntrySigning): Canonic
   return { type: "coffer/log", version: 1, time: formatTime(now), refs, moves: listed, note };
 }
 
-/** Signs, and reads the result back, so that nothing is written that would not be read. */
+/** Signs, which checks the signature, and reads the result back, so that nothing is written that would not be read. */
 async function seal(value: CanonicalObject, { signer }: EntrySigning): Promise<LogEntry> {
   const line = encodeCanonical(value);
   const armored = await signSshsig(signer, NAMESPACE, line);
-  return parseEntry(Buffer.concat([line, Buffer.from(armored, "latin1")]), signer.publicKey);
+  const bytes = Buffer.concat([line, Buffer.from(armored, "latin1")]);
+  return { ...parseEntryLine(bytes), bytes };
 }

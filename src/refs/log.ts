@@ -4,7 +4,7 @@
  * Layer: refs. Format: docs/format.md, "The log". Holds invariants 1, 4 and 7. Not here: what goes into an entry
  * (transaction.ts), what this machine remembers (memory.ts).
  *
- * Locking: none. `append` links a finished file to the next number, which only one writer can do.
+ * Locking: none. `link` links a finished file to the next number, which only one writer can do.
  */
 import { type Digest, short } from "../base/digest.ts";
 import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
@@ -16,7 +16,7 @@ import { tempPath } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { type LogEntry, type LogLine, parseEntry, parseEntryLine, storeIdOf } from "./log-entry.ts";
 import { entryExists, entryFolder, entryPath, highestEntry } from "./log-layout.ts";
-import { discard, isSameFile, writeTemp } from "./temp-file.ts";
+import { discard, isOneFile, writeTemp } from "./temp-file.ts";
 
 const HINT = "local/head";
 const HINT_BYTES = 13; // twelve digits and a newline
@@ -78,6 +78,8 @@ export class Log {
   readonly storeId: Digest;
   /** The newest entry that this process has seen. */
   #known: LogEntry;
+  /** The entry before the newest one that was linked here: its file was compared just before that. */
+  #builtOn: LogEntry | undefined;
   /** How its file looked when its bytes were last compared. */
   #knownForm: { readonly entry: LogEntry; readonly form: string } | undefined;
   /** The hint as it was last read, and how its file looked. */
@@ -118,7 +120,7 @@ export class Log {
    */
   async findHead(): Promise<LogEntry> {
     // Read before the walk: an entry that it names was there before, so the walk must get at least that far.
-    const hint = await this.#readHint();
+    const hint = await this.readHint();
     let head = await this.#recheckKnown();
     for (;;) {
       const number = head.facts.number + 1;
@@ -173,6 +175,7 @@ export class Log {
   /** The entry that `line` names as the one before. Its id vouches for it, so its signature is not checked. */
   async #readPrevious(line: LogLine): Promise<LogLine> {
     const number = line.facts.number - 1;
+    if (this.#builtOn !== undefined && this.#builtOn.id === line.facts.previous) return this.#builtOn;
     const bytes = await readEntryBytes(this.files, number);
     if (bytes === undefined) throw new CofferError("CORRUPT", `log entry ${number} is missing`);
     const previous = corruptUnless(number, () => parseEntryLine(bytes));
@@ -232,30 +235,48 @@ export class Log {
   }
 
   /**
-   * Commits `entry`: the one step by which the state changes. All that it reaches is durable already.
-   *
-   * @returns false if another entry has that number
-   * @throws CofferError NO_SPACE, IO_ERROR - after the link as well: then the entry may stand
+   * Writes `entry` durably under a temporary name: it is not part of the log yet, and nothing that it reaches need be
+   * durable yet. @returns that name, for `link` or `discard`
    */
-  async append(entry: LogEntry, random: Random): Promise<boolean> {
-    const { number } = entry.facts;
-    await this.#makeFolder(number);
-    // The entry before may be another writer's, linked but not yet durable: a power loss must not leave a gap.
-    if (number > 1) await this.settle(number - 1);
+  async stage(entry: LogEntry, random: Random): Promise<string> {
     const temp = tempPath(this.files, random);
     await writeTemp(this.files, temp, entry.bytes, 0o444);
+    return temp;
+  }
+
+  /**
+   * Commits `entry`: the one step by which the state changes. All that it reaches is durable already.
+   *
+   * @param temp - of `stage`; gone when this returns
+   * @returns false if another entry has that number
+   * @throws CofferError LOG_BEHIND_MEMORY - the entry that it follows is gone or another; nothing is committed
+   * @throws CofferError NO_SPACE, IO_ERROR - after the link as well: then the entry may stand
+   */
+  async link(entry: LogEntry, temp: string): Promise<boolean> {
+    const { number } = entry.facts;
     let ours = false;
     try {
-      // NFS may lose the answer to a link that was done, ask again and hear EEXIST.
+      const base = this.#known.id === entry.facts.previous ? await this.#recheckKnown() : undefined;
+      await this.#makeFolder(number);
+      // The entry before may be another writer's, linked but not yet durable: a power loss must not leave a gap.
+      if (number > 1) await this.settle(number - 1);
+      // NFS may lose the answer to a link that was done, ask again and hear EEXIST. The bytes do not tell it: another writer
+      // who does the same in the same second makes the same entry, and that one did it.
       ours =
         (await linkEntry(this.files, temp, entryPath(number))) ||
-        (await isSameFile(this.files, entryPath(number), entry.bytes));
+        (await isOneFile(this.files, temp, entryPath(number)));
+      if (ours) this.#builtOn = base;
       if (ours) await this.settle(number);
     } finally {
       await discard(this.files, temp);
     }
     if (ours) this.noteHead(entry);
     return ours;
+  }
+
+  /** `stage` and `link`. */
+  async append(entry: LogEntry, random: Random): Promise<boolean> {
+    return this.link(entry, await this.stage(entry, random));
   }
 
   async #makeFolder(number: number): Promise<void> {
@@ -282,7 +303,7 @@ export class Log {
   }
 
   /** undefined if there is none, or none that could be right: a hint is never trusted. */
-  async #readHint(): Promise<number | undefined> {
+  async readHint(): Promise<number | undefined> {
     const stat = await this.files.stat(HINT);
     if (stat?.kind !== "file" || stat.sizeBytes > HINT_BYTES) return undefined;
     const form = formOf(stat);

@@ -82,8 +82,8 @@ export function openMemory(files: Files): Memory {
     async rememberHead(number, head) {
       const name = `${twelveDigits(number)}.${head}`;
       const seen = facts(await listNames(files), HEAD);
-      if ((seen.at(-1)?.level ?? 0) <= number) await record(files, name, HEAD);
-      newestHead(facts(await listNames(files), HEAD));
+      const behind = (seen.at(-1)?.level ?? 0) <= number;
+      newestHead(behind ? await record(files, name, HEAD) : seen);
     },
     async rememberFloor(seconds) {
       const name = `floor.${twelveDigits(seconds)}`;
@@ -129,9 +129,9 @@ async function listNames(files: Files): Promise<readonly string[]> {
   return (await guarded("read", () => files.list("."))) ?? [];
 }
 
-/** Makes a fact durable, then drops what it outdates. */
-async function record(files: Files, name: string, pattern: RegExp): Promise<void> {
-  await guarded("write to", async () => {
+/** Makes a fact durable, then drops what it outdates. @returns the facts of its kind that were there when it was */
+async function record(files: Files, name: string, pattern: RegExp): Promise<readonly Fact[]> {
+  return guarded("write to", async () => {
     // There already: its maker may not have got as far as the fsync of the folder. The name is all that there is to a
     // fact, and names become durable with their folder: the file itself, being empty, needs no fsync.
     await (await files.create(name, 0o600))?.close();
@@ -139,6 +139,7 @@ async function record(files: Files, name: string, pattern: RegExp): Promise<void
     const all = facts(await namesIn(files, "."), pattern);
     const levels = [...new Set(all.map((fact) => fact.level))].slice(-LEVELS_KEPT);
     for (const fact of all) if (fact.level < (levels[0] ?? 0)) await files.remove(fact.name);
+    return all;
   });
 }
 

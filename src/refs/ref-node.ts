@@ -8,15 +8,14 @@
  * name are one group, so an act on a name rewrites one path. Split by place, a group stays together: at the last digit
  * there is one group only, which has a ref of each family at most and so always fits a leaf.
  */
-import type { CanonicalValue } from "../base/canonical-json.ts";
-import { type Digest, short } from "../base/digest.ts";
+import { type CanonicalValue, encodeCanonical } from "../base/canonical-json.ts";
+import { type Digest, sha256, short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { RefPath } from "../base/ref-path.ts";
 import {
   digest,
   documentOf,
-  makeDocument,
   optional,
   readDocument,
   record,
@@ -86,7 +85,9 @@ export function makeRefNode(node: RefNode): Stored<RefNode> {
     node.kind === "leaf"
       ? { entries: [...node.entries].sort(byRef).map(({ ref, id }) => [ref, id]) }
       : { children: Object.fromEntries(node.children) };
-  return makeDocument(schema, { type: "coffer/refs", version: 1, ...body }, "ref tree node");
+  const bytes = encodeCanonical({ type: "coffer/refs", version: 1, ...body });
+  // Read back, so that nothing is written that would not be read.
+  return { id: sha256(bytes), bytes, value: parseRefNode(bytes) };
 }
 
 /** By the bytes of the path; ref paths are ASCII. */

@@ -44,3 +44,9 @@ export async function isSameFile(files: Files, path: string, bytes: Uint8Array):
   const found = await files.read(path, bytes.length);
   return found !== undefined && Buffer.compare(found, bytes) === 0;
 }
+
+/** True if both names are of one file: what was linked, and no other file of the same bytes. */
+export async function isOneFile(files: Files, a: string, b: string): Promise<boolean> {
+  const [one, other] = [await files.stat(a), await files.stat(b)];
+  return one !== undefined && one.device === other?.device && one.inode === other.inode;
+}

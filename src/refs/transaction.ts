@@ -13,12 +13,13 @@ import type { Files } from "../objects/files.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
 import { WriteBatch } from "../objects/write-batch.ts";
 import { applyTargets, type Target } from "./apply-moves.ts";
+import { followWithViews } from "./follow.ts";
 import { type HeadView, viewOf } from "./head-view.ts";
-import { Log, type SeenHead } from "./log.ts";
+import { Log } from "./log.ts";
 import { type LogEntry, makeFirstEntry, makeNextEntry } from "./log-entry.ts";
 import { EMPTY_TREE, type NodeCache } from "./ref-node.ts";
+import { discard } from "./temp-file.ts";
 import { Turn } from "./turn.ts";
-import { updateViews } from "./views.ts";
 
 /** After so many lost races a writer asks the others to let it go first. */
 const PATIENT_ATTEMPTS = 4;
@@ -47,8 +48,8 @@ export interface CommitPorts {
   /** Waits between two attempts. */
   readonly sleep: (ms: number) => Promise<void>;
   readonly cache?: NodeCache;
-  /** Told of the new head once it is durable (memory.ts). */
-  readonly remember?: (seen: SeenHead) => Promise<void>;
+  /** Told of the new head once it is durable. */
+  readonly remember?: (entry: LogEntry) => Promise<void>;
 }
 
 /** A transaction that stands. */
@@ -89,9 +90,10 @@ export async function commit(
       const draft = await act(viewOf(head, reader, ports.cache));
       if (draft === undefined) return undefined;
       const batch = draft.batch ?? new WriteBatch(log.files, ports.random);
-      const entry = await prepare(log, reader, head, { ...draft, batch }, ports);
-      if (entry === undefined) return undefined;
-      if (await log.append(entry, ports.random)) {
+      const ready = await prepare(log, reader, head, { ...draft, batch }, ports);
+      if (ready === undefined) return undefined;
+      const { entry, temp } = ready;
+      if (await log.link(entry, temp)) {
         await turn.end();
         return { entry, attempts: attempt, late: await follow(log, reader, entry, ports, batch) };
       }
@@ -109,24 +111,46 @@ function backoffMs(attempt: number, random: Random): number {
   return Math.ceil(2 ** Math.min(attempt - 2, 8) * (1 + share)) / 2;
 }
 
-/** Makes all that the entry will reach durable, and the entry itself; undefined if the draft changes nothing. */
+/** All that the entry reaches is durable, and the entry itself is under `temp`; undefined if the draft changes nothing. */
 async function prepare(
   log: Log,
   reader: ObjectReader,
   head: LogEntry,
   draft: Draft & { readonly batch: WriteBatch },
   ports: CommitPorts,
-): Promise<LogEntry | undefined> {
+): Promise<{ readonly entry: LogEntry; readonly temp: string } | undefined> {
   const tree = await applyTargets(reader, head.facts.refs, checkCount(draft.moves), ports.cache);
   const { batch } = draft;
   for (const node of tree.nodes) batch.addObject(node);
-  await batch.flush();
   if (tree.moves.length === 0) {
+    await batch.flush();
     await log.settle(head.facts.number);
     return undefined;
   }
   const input = { refs: tree.root, moves: tree.moves, note: draft.note };
-  return makeNextEntry(input, head, { signer: ports.signer, now: ports.clock() });
+  const entry = await makeNextEntry(input, head, { signer: ports.signer, now: ports.clock() });
+  const temp = await sideBySide(batch.flush(), log.stage(entry, ports.random), (name) => discard(log.files, name));
+  for (const { id, value } of tree.nodes) ports.cache?.set(id, value);
+  return { entry, temp };
+}
+
+/**
+ * Waits for both, so that the disk does their fsyncs in one go.
+ * @param undo - of what `staging` made, should `flushing` fail
+ * @throws what the first of them threw
+ */
+async function sideBySide<T>(
+  flushing: Promise<void>,
+  staging: Promise<T>,
+  undo: (made: T) => Promise<void>,
+): Promise<T> {
+  const [flushed, staged] = await Promise.allSettled([flushing, staging]);
+  if (flushed.status === "rejected") {
+    if (staged.status === "fulfilled") await undo(staged.value);
+    throw flushed.reason;
+  }
+  if (staged.status === "rejected") throw staged.reason;
+  return staged.value;
 }
 
 function checkCount<T>(moves: readonly T[]): readonly T[] {
@@ -143,23 +167,28 @@ async function follow(
   { random, cache, remember }: CommitPorts,
   batch: WriteBatch,
 ): Promise<readonly CofferError[]> {
-  const late: CofferError[] = [];
-  const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
-    try {
-      await step();
-    } catch (error) {
-      passOthers(error);
-      late.push(error);
-    }
-  };
-  const { number, moves } = entry.facts;
-  await attempt(() => batch.confirm());
-  await attempt(() => remember?.({ number, head: entry.id }));
-  await attempt(() => log.writeHint(number, random));
+  const confirmed = await failureOf(() => batch.confirm());
   const readHead = async (): Promise<HeadView> => viewOf(await log.findHead(), reader, cache);
-  const refs = moves.map((move) => move.ref);
-  await attempt(() => updateViews({ files: log.files, random }, refs, readHead));
-  return late;
+  // While the disk makes the memory durable there is time for what need not be.
+  const ends = await Promise.allSettled([
+    failureOf(async () => remember?.(entry)),
+    (async () => [await failureOf(() => followWithViews(log, entry, { random, readHead }))])(),
+  ]);
+  const late = ends.flatMap((end) => {
+    if (end.status === "rejected") throw end.reason;
+    return end.value;
+  });
+  return [confirmed, ...late].filter((failure) => failure !== undefined);
+}
+
+async function failureOf(step: () => Promise<void>): Promise<CofferError | undefined> {
+  try {
+    await step();
+    return undefined;
+  } catch (error) {
+    passOthers(error);
+    return error;
+  }
 }
 
 /**

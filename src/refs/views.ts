@@ -6,7 +6,7 @@
  * Written after the commit, without fsync. Links are not followed: a folder of a view must be a folder.
  */
 import { type Digest, isDigest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import { asRefPath, type RefPath } from "../base/ref-path.ts";
 import type { Files } from "../objects/files.ts";
@@ -29,34 +29,61 @@ export interface ViewFiles {
 
 /**
  * Writes the views of `refs` as the head has them, until the head stands still: a slower writer that comes last still
- * leaves what the newest entry says.
+ * leaves what the newest entry says. Those of refs that are gone go first, and one that fails keeps no other back: where
+ * the disk is full, what was revoked is no longer shown all the same.
  *
  * @param readHead - finds the newest head
- * @throws CofferError CORRUPT - something else lies in the way; NO_SPACE, IO_ERROR
+ * @throws CofferError CORRUPT - something else lies in the way; NO_SPACE, IO_ERROR; the first of them
  */
 export async function updateViews(
   target: ViewFiles,
   refs: readonly RefPath[],
   readHead: () => Promise<HeadView>,
 ): Promise<void> {
-  const written = new Map<RefPath, Digest | undefined>();
-  const made = new Set<string>();
+  const written: Written = { ids: new Map(), made: new Set(), failures: new Map() };
   let head = await readHead();
   for (let round = 0; round < ROUNDS; round += 1) {
+    const gone: RefPath[] = [];
+    const standing: [RefPath, Digest][] = [];
     for (const ref of refs) {
       const id = await head.readRef(ref);
-      if (written.has(ref) && written.get(ref) === id) continue;
-      if (id === undefined) await removeView(target.files, ref);
-      else await placeView(target, ref, id, made);
-      written.set(ref, id);
+      if (written.ids.has(ref) && written.ids.get(ref) === id) continue;
+      if (id === undefined) gone.push(ref);
+      else standing.push([ref, id]);
     }
+    for (const ref of gone) await writeOne(written, ref, undefined, () => removeView(target.files, ref));
+    for (const [ref, id] of standing) await writeOne(written, ref, id, () => placeView(target, ref, id, written.made));
     const next = await readHead();
-    if (next.number === head.number) return;
+    if (next.number === head.number) break;
     head = next;
   }
+  for (const failure of written.failures.values()) throw failure;
 }
 
-/** @param made - folders that were made or seen in this run: looked at again only if they are gone */
+interface Written {
+  readonly ids: Map<RefPath, Digest | undefined>;
+  /** Folders that were made or seen in this run: looked at again only if they are gone. */
+  readonly made: Set<string>;
+  readonly failures: Map<RefPath, CofferError>;
+}
+
+async function writeOne(
+  { ids, failures }: Written,
+  ref: RefPath,
+  id: Digest | undefined,
+  write: () => Promise<void>,
+): Promise<void> {
+  try {
+    await write();
+    failures.delete(ref);
+  } catch (error) {
+    passOthers(error);
+    failures.set(ref, error);
+  }
+  ids.set(ref, id);
+}
+
+/** @param made - folders that were made or seen in this run */
 async function placeView({ files, random }: ViewFiles, ref: RefPath, id: Digest, made: Set<string>): Promise<void> {
   const temp = tempPath(files, random);
   await writeTemp(files, temp, new TextEncoder().encode(`${id}\n`), 0o644, "not durable");
@@ -103,15 +130,14 @@ async function removeView(files: Files, path: string): Promise<void> {
   for (const folder of folders.slice(1).reverse()) if (!(await removeIfEmpty(files, folder))) return;
 }
 
+/** False if something is in it. Asks nothing before: most folders of a view that goes hold nothing else. */
 async function removeIfEmpty(files: Files, folder: string): Promise<boolean> {
-  const isFilled = async (): Promise<boolean> => (await files.isEmpty(folder)) === false;
-  if (await isFilled()) return false;
   try {
     await files.removeFolder(folder);
     return true;
   } catch (error) {
-    // Another writer may have put a view into it since.
-    if (await isFilled()) return false;
+    // Of a folder that holds something rmdir(2) may say other things than ENOTEMPTY: EBUSY, EPERM, EACCES.
+    if ((await files.isEmpty(folder)) === false) return false;
     throw error;
   }
 }

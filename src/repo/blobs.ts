@@ -3,7 +3,9 @@
 import { short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import { type BlobReader, openBlob } from "../objects/blob-store.ts";
-import type { ManifestFile } from "../objects/documents/manifest.ts";
+import type { Manifest, ManifestFile } from "../objects/documents/manifest.ts";
+import { blobPath } from "../objects/layout.ts";
+import { statKept } from "../objects/trash.ts";
 import type { Store } from "./store.ts";
 
 /** @throws CofferError CORRUPT - the blob or its chunk list is missing or of another size */
@@ -23,4 +25,15 @@ export async function readChunkList(store: Store, file: ManifestFile): Promise<U
 
 export function missingBlob({ sha256, path }: ManifestFile): CofferError {
   return new CofferError("CORRUPT", `blob ${short(sha256)} (${path}) is missing`);
+}
+
+/** The first file of a manifest whose bytes are not here whole. */
+export async function firstMissing(
+  { files }: Pick<Store, "files">,
+  manifest: Manifest,
+): Promise<ManifestFile | undefined> {
+  for (const file of manifest.files) {
+    if ((await statKept(files, blobPath(file.sha256)))?.sizeBytes !== file.size) return file;
+  }
+  return undefined;
 }

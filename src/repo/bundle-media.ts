@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Media that people name: paths of volumes and folders become places; what lies there is looked at, checked, or cut again.
- * Layer: repo. `inspectBundle` and `verifyBundle` need no store and trust nothing. Not here: importing (import.ts).
+ * Layer: repo. `inspectBundles` and `verifyBundles` need no store and trust nothing. Not here: importing (import.ts).
  */
 
 import { realpath, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { CofferError, systemCode } from "../base/errors.ts";
+import { CofferError, passOthers, systemCode } from "../base/errors.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import type { Sealing, Unlock } from "../sync/age-header.ts";
 import type { BundleIndex } from "../sync/bundle-index.ts";
 import { type Checked, checkPipe, checkVolumes } from "../sync/check.ts";
+import { DAMAGE } from "../sync/damage.ts";
 import { type Looked, lookInto } from "../sync/look.ts";
+import { openPipe } from "../sync/pipe.ts";
 import type { Source } from "../sync/source.ts";
 import { SEALED_ENDING } from "../sync/volume-note.ts";
 import type { SignedIndex } from "../sync/volume-reader.ts";
 import { type Bundle, writeVolume } from "../sync/volume-writer.ts";
-import { openPipe, openVolumes, type Place } from "../sync/volumes.ts";
+import { type Fault, openBundles, openVolumes, type Place, type Volumes } from "../sync/volumes.ts";
 import type { VolumeTarget } from "./bundle-files.ts";
 import type { Ports } from "./ports.ts";
 import type { Store } from "./store.ts";
@@ -65,10 +67,26 @@ async function followed(absolute: string, shown: string): Promise<string> {
   }
 }
 
-/** The source that import reads. @throws as `openVolumes`, `openPipe` */
-export async function openMedia(ports: Ports, media: Media): Promise<Source & SignedIndex> {
-  if (media.kind === "pipe") return openPipe(media.stream, media.shown, media.unlock);
-  return openVolumes(await findPlaces(ports, media.paths, media.unlock));
+/** What lies at some places or comes through a pipe: each bundle by itself. */
+export interface Opened {
+  readonly bundles: readonly (Source & SignedIndex & Partial<Pick<Volumes, "what" | "faults">>)[];
+  /** Of bundles that nothing can be read of, one volume each. */
+  readonly unread: readonly Fault[];
+  /** Files that may hold a volume, and of which nobody can tell: worth a note. */
+  readonly passedOver: readonly Fault[];
+}
+
+/** @throws as `openBundles`, `openPipe` */
+export async function openMedia(ports: Ports, media: Media): Promise<Opened> {
+  if (media.kind === "paths") return openBundles(await findPlaces(ports, media.paths, media.unlock));
+  return { bundles: [await openPipe(media.stream, media.shown, media.unlock)], unread: [], passedOver: [] };
+}
+
+/** What was found out of each bundle, and the bundles of which nothing could be. */
+export interface Told<T> {
+  readonly bundles: readonly T[];
+  readonly failed: readonly Fault[];
+  readonly passedOver: readonly Fault[];
 }
 
 export interface Inspected extends Looked {
@@ -76,29 +94,51 @@ export interface Inspected extends Looked {
   readonly missing: readonly string[];
 }
 
-/** What a bundle says that it brings. @throws as `openMedia` */
-export async function inspectBundle(ports: Ports, media: Media): Promise<Inspected> {
-  const source = await openMedia(ports, media);
-  return { ...(await lookInto(source)), missing: source.missing };
+/** What bundles say that they bring. @throws as `openMedia` */
+export async function inspectBundles(ports: Ports, media: Media): Promise<Told<Inspected>> {
+  const { bundles, unread, passedOver } = await openMedia(ports, media);
+  const looked: Inspected[] = [];
+  const failed = [...unread];
+  for (const bundle of bundles) {
+    try {
+      looked.push({ ...(await lookInto(bundle)), missing: bundle.missing });
+    } catch (error) {
+      passOthers(error, ...DAMAGE);
+      failed.push({ what: bundle.what ?? "stdin", error });
+    }
+  }
+  return { bundles: looked, failed, passedOver };
 }
 
 export interface Verified extends Checked {
   readonly index: Stored<BundleIndex>;
+  /** Where its volumes begin; undefined of a pipe. */
+  readonly what?: string;
   /** Some volume is encrypted; not told of a pipe. */
   readonly sealed: boolean;
 }
 
-/** Every hash and signature, without a store. @throws as `openMedia`, but for single volumes: these are in `faults` */
-export async function verifyBundle(ports: Ports, media: Media, onBytes?: (bytes: number) => void): Promise<Verified> {
+/** Every hash and signature of each bundle, without a store; what is wrong with single volumes is in `faults`. @throws as `openMedia` */
+export async function verifyBundles(
+  ports: Ports,
+  media: Media,
+  onBytes?: (bytes: number) => void,
+): Promise<Told<Verified>> {
   if (media.kind === "pipe") {
     const source = await openPipe(media.stream, media.shown, media.unlock);
-    return { index: source.index, sealed: false, ...(await checkPipe(source, onBytes)) };
+    const checked = await checkPipe(source, onBytes);
+    return { bundles: [{ index: source.index, sealed: false, ...checked }], failed: [], passedOver: [] };
   }
-  const volumes = await openVolumes(await findPlaces(ports, media.paths, media.unlock));
-  return { index: volumes.index, sealed: volumes.sealed, ...(await checkVolumes(volumes, onBytes)) };
+  const { bundles, unread, passedOver } = await openBundles(await findPlaces(ports, media.paths, media.unlock));
+  const verified: Verified[] = [];
+  for (const volumes of bundles) {
+    const { index, what, sealed } = volumes;
+    verified.push({ index, what, sealed, ...(await checkVolumes(volumes, onBytes)) });
+  }
+  return { bundles: verified, failed: unread, passedOver };
 }
 
-/** The index of a bundle that this store made, from any of its volumes or folders. @throws as `openVolumes` */
+/** The index of the one bundle at a place that this store made, from any of its volumes or folders. @throws as `openVolumes` */
 export async function indexOf(
   ports: Ports,
   path: NamedPath,

@@ -14,7 +14,7 @@ import type { Stored } from "../objects/documents/schema.ts";
 import { parseStatement } from "../objects/documents/statement.ts";
 import { readObject } from "../objects/object-store.ts";
 import type { HeadView } from "../refs/head-view.ts";
-import type { BundleIndex, LogPoint } from "../sync/bundle-index.ts";
+import { type BundleIndex, type LogPoint, rootText } from "../sync/bundle-index.ts";
 import { cutBundle } from "../sync/cut.ts";
 import { earlierNumbers } from "../sync/log-points.ts";
 import { type PlanRequest, planBundle } from "../sync/plan.ts";
@@ -129,4 +129,4 @@ async function claimsOf({ objects }: Store, { names }: BundleIndex): Promise<Rea
   return claims;
 }
 
-export type { Bundle };
+export { type Bundle, rootText };

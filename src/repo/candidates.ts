@@ -103,7 +103,7 @@ export interface Candidate {
 }
 
 /** Reasons that time and signatures still to come can mend. */
-const OPEN: readonly ErrorCode[] = ["PUBLISHER_MISSING", "APPROVALS_SHORT", "EVIDENCE_MISSING"];
+const OPEN: readonly ErrorCode[] = ["PUBLISHER_MISSING", "APPROVALS_SHORT", "EVIDENCE_MISSING", "BLOB_MISSING"];
 
 /**
  * Signs the manifest as a publisher and writes the candidate.

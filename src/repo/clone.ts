@@ -9,8 +9,11 @@ import { quote } from "../base/quote.ts";
 import { fingerprint } from "../keys/public-key.ts";
 import { type Policy, parsePolicy } from "../objects/documents/policy.ts";
 import type { Stored } from "../objects/documents/schema.ts";
+import { fromBundle } from "../sync/malformed.ts";
 import type { Source } from "../sync/source.ts";
-import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
+import { type ImportOptions, type ImportReport, importFrom, incomplete } from "./import.ts";
+import { type Imported, importAll } from "./import-all.ts";
+import { type Arrived, failedAll, type Incoming } from "./incoming.ts";
 import { type Initialised, init } from "./init.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { openStore, type Store } from "./store.ts";
@@ -29,15 +32,16 @@ export function parseRoot(text: string): Root {
   return { number: Number(number), digest };
 }
 
-/** Policy version 1 of a source, checked against the name that the index gives it. @throws CofferError BUNDLE_INVALID */
+/** Policy version 1 of a source, checked against the name that the index gives it. @throws CofferError BUNDLE_INVALID; BUNDLE_INCOMPLETE - it is where something is missing */
 async function readSourcePolicy(source: Source): Promise<Stored<Policy>> {
   const [pin] = source.index.value.policies;
   for await (const parcel of source.parcels((item) => item.kind === "object" && item.id === pin)) {
     const pieces: Uint8Array[] = [];
     for await (const piece of parcel.read()) pieces.push(Uint8Array.from(piece));
-    const policy = parsePolicy(Buffer.concat(pieces));
+    const policy = fromBundle(() => parsePolicy(Buffer.concat(pieces)));
     if (policy.id === pin) return policy;
   }
+  if (source.missing.length > 0) throw incomplete(source, "nothing was made, for the policy lies there");
   throw new CofferError("BUNDLE_INVALID", "expected the policy that the index names, found other bytes or none");
 }
 
@@ -68,7 +72,18 @@ export async function clone(
   ports: Ports,
   options: ImportOptions = {},
 ): Promise<Cloned> {
-  const policy = await readSourcePolicy(await open());
+  const { store, made } = await makeStore(location, await open(), root, ports);
+  return { store, made, report: await importFrom(store, await open(), options) };
+}
+
+/** An empty store with the policy of a source, if that is the one that was asked for. */
+async function makeStore(
+  location: StoreLocation,
+  source: Source,
+  root: Root | undefined,
+  ports: Ports,
+): Promise<Omit<Cloned, "report">> {
+  const policy = await readSourcePolicy(source);
   if (root === undefined) throw askForRoot(policy);
   const { number } = policy.value;
   if (root.number !== number) {
@@ -78,6 +93,36 @@ export async function clone(
     throw new CofferError("FOREIGN_ROOT", `--root: the source has policy ${number}:${policy.id}, which is another one`);
   }
   const made = await init(location, policy, ports);
-  const store = await openStore(location, ports);
-  return { store, made, report: await importFrom(store, await open(), options) };
+  return { made, store: await openStore(location, ports) };
+}
+
+/**
+ * `clone` from media, which may hold several bundles: the store is made with the policy of one that has the root, then all
+ * are taken over.
+ *
+ * @param open - opens the media anew each time
+ * @throws CofferError as `clone`; what is wrong with the media, if no bundle on them can be taken over
+ */
+export async function cloneMedia(
+  location: StoreLocation,
+  open: () => Promise<Arrived>,
+  root: Root | undefined,
+  ports: Ports,
+  options: ImportOptions = {},
+): Promise<Omit<Cloned, "report"> & { readonly imported: Imported }> {
+  const { bundles, unread } = await open();
+  const main = mainOf(bundles, root);
+  if (main === undefined) throw failedAll(unread);
+  const made = await makeStore(location, main.source, root, ports);
+  const imported = await importAll(made.store, await open(), options);
+  if (imported.reports.length === 0) throw failedAll(imported.failed);
+  return { ...made, imported };
+}
+
+/** A bundle that has the root and is whole, else one that has the root, else any. */
+function mainOf(bundles: readonly Incoming[], root: Root | undefined): Incoming | undefined {
+  const hasRoot = ({ source }: Incoming): boolean =>
+    root === undefined || source.index.value.policies[0] === root.digest;
+  const whole = bundles.find((one) => hasRoot(one) && one.source.missing.length === 0);
+  return whole ?? bundles.find(hasRoot) ?? bundles[0];
 }

@@ -15,6 +15,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import { makeReceiptFile, parseReceiptFile, type Receipt } from "../sync/receipt.ts";
 import { readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
 import { readIndex } from "./import/remotes.ts";
+import { type KeptDenials, keptDenials } from "./import/upstream.ts";
 import { decodeInventory, encodeInventory, type Inventory, type MissingBlob } from "./inventory.ts";
 import type { Store } from "./store.ts";
 
@@ -34,7 +35,7 @@ export interface Delivery {
 export async function writeReceipt(store: Store, answers?: Digest): Promise<Uint8Array> {
   const signer = await store.needSigner();
   const head = await store.head();
-  const inventory = await encodeInventory(await takeInventory(store, head));
+  const inventory = await encodeInventory(withKept(await takeInventory(store, head), await keptDenials(store, head)));
   const policy = (await readPolicies(store, head)).at(-1)?.id;
   if (policy === undefined) throw new CofferError("CORRUPT", "the store has no policy");
   const body = {
@@ -50,6 +51,18 @@ export async function writeReceipt(store: Store, answers?: Digest): Promise<Uint
 export async function readReceipt(file: Uint8Array): Promise<Delivery> {
   const { receipt, inventory } = parseReceiptFile(file);
   return { receipt, inventory: await decodeInventory(inventory, receipt.value.inventory.sha256) };
+}
+
+/** Of two receipts of one store: whether `one` was made after `other`. Clocks count only where the log has not moved. */
+export function isNewer({ receipt: { value: one } }: Delivery, { receipt: { value: other } }: Delivery): boolean {
+  if (one.log.number !== other.log.number) return one.log.number > other.log.number;
+  return one.issuedAt > other.issuedAt;
+}
+
+/** What other roots deny binds nobody here, and those who sent it want to know that it came. */
+function withKept(own: Inventory, kept: KeptDenials): Inventory {
+  const union = (one: readonly Digest[], other: readonly Digest[]): Digest[] => [...new Set([...one, ...other])].sort();
+  return { ...own, denials: union(own.denials, kept.denials), refusals: union(own.refusals, kept.refusals) };
 }
 
 /** Everything at a head that another store may want to know of, and the blobs that lie here whole. */

@@ -7,13 +7,15 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CofferError, type ErrorCode, passOthers } from "../base/errors.ts";
+import { counted, sizeText } from "../base/quantity.ts";
 import type { FilePlace, FileStat, Files } from "../objects/files.ts";
-import { TEMP_FOLDER } from "../objects/layout.ts";
+import { IMPORT_PREFIX, TEMP_FOLDER } from "../objects/layout.ts";
 import { writerStates } from "../objects/leftovers.ts";
+import { areViewsBehind } from "../refs/follow.ts";
 import type { Log } from "../refs/log.ts";
 import { openLog } from "../refs/log.ts";
 import { openMemory } from "../refs/memory.ts";
-import { trashTally } from "./gc.ts";
+import { stagingTally, trashTally } from "./gc.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { countReserve } from "./reserve.ts";
 import { findStoreKey } from "./secrets.ts";
@@ -64,12 +66,16 @@ export async function examineStore(location: StoreLocation, ports: Ports, report
     log = await openLog(files, await readStoreFile(files));
     const { number } = (await log.findHead()).facts;
     report({ what: "store", level: "ok", text: `opens, log entry ${number}` });
+    if (await areViewsBehind(log, number)) {
+      const text = `expected the files under refs/ to be of log entry ${number}, found that a stopped act left them behind`;
+      report({ what: "views", level: "warn", text, mend: "coffer fsck; any act that commits mends them too" });
+    }
   });
   if (log === undefined) return;
   const open = log;
   await attempt(report, "store key", () => checkKey(location, ports, open, report));
   await attempt(report, "memory", () => checkMemory(location, ports, open, report));
-  await attempt(report, "local", () => checkLocal(files, report));
+  await attempt(report, "local", () => checkLocal(files, ports.clock(), report));
 }
 
 async function checkFileSystem(files: Files, report: Report): Promise<void> {
@@ -114,7 +120,7 @@ async function checkSpace(root: string, report: Report): Promise<void> {
   }
   const expected = `expected ${LEAST_FREE_BYTES / GB} GB and ${LEAST_FREE_INODES} inodes or more, found ${text}`;
   const level = freeBytes === 0 || (few && found.ffree === 0) ? "fail" : "warn";
-  const mend = "coffer gc, coffer du; or free space elsewhere on that disk";
+  const mend = "coffer gc --older-than 0, coffer du; or free space elsewhere on that disk";
   report({
     what: "free space",
     level,
@@ -192,16 +198,22 @@ function checkClock(nowS: number, floorS: number | undefined, report: Report): v
   report({ what: "clock", level: "fail", text, mend: "set this machine's clock", code: "NOT_YET_VALID" });
 }
 
-async function checkLocal(files: Files, report: Report): Promise<void> {
+async function checkLocal(files: Files, nowS: number, report: Report): Promise<void> {
   const stateOf = writerStates(files);
   const names = await files.list(TEMP_FOLDER);
-  const left = (names ?? []).filter((name) => stateOf(name) !== "living").length;
+  const left = (names ?? []).filter((name) => !name.startsWith(IMPORT_PREFIX) && stateOf(name) !== "living").length;
   if (names === undefined)
     report({ what: TEMP_FOLDER, level: "warn", text: "expected this folder, found none", mend: "coffer fsck" });
   else if (left > 0) {
     const text = `${left} files whose writers have ended, or are elsewhere`;
     report({ what: TEMP_FOLDER, level: "ok", text: `${text}; the next act that writes removes what is left` });
   } else report({ what: TEMP_FOLDER, level: "ok", text: "no leftovers" });
+  const staging = await stagingTally(files, nowS);
+  if (staging.files > 0) {
+    const text = `${counted(staging.files, "file")}, ${sizeText(staging.bytes)}, of imports that were stopped`;
+    const so = "the same import goes on with it, `coffer gc --older-than 0` removes it";
+    report({ what: "staging", level: "ok", text: `${text}; ${so}` });
+  }
   const { found, expected } = await countReserve(files);
   const reserve = `${found} of ${expected} pieces`;
   if (found === expected) report({ what: "reserve", level: "ok", text: reserve });
@@ -213,6 +225,6 @@ async function checkLocal(files: Files, report: Report): Promise<void> {
   report({
     what: "trash",
     level: "ok",
-    text: `${trash.files} files, ${(trash.bytes / GB).toFixed(1)} GB; gc removes them after a day`,
+    text: `${counted(trash.files, "file")}, ${sizeText(trash.bytes)}; gc removes what has lain there for a day`,
   });
 }

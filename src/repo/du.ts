@@ -12,7 +12,7 @@ import type { Files } from "../objects/files.ts";
 import { namesIn } from "../objects/layout.ts";
 import { TRASH_FOLDER } from "../objects/trash.ts";
 import { readManifest } from "./dossier.ts";
-import { gc, type Tally, TRASH_S } from "./gc.ts";
+import { gc, stagingTally, type Tally, TRASH_S } from "./gc.ts";
 import { manifestsBehind } from "./reach.ts";
 import type { Store } from "./store.ts";
 
@@ -46,6 +46,8 @@ export interface Usage {
   /** What gc would move to the trash now, and what it would remove from there. */
   readonly garbage: Tally;
   readonly due: Tally;
+  /** Under local/tmp, of imports that were stopped: `gc --older-than 0` removes it now. */
+  readonly staging: Tally;
 }
 
 /**
@@ -68,6 +70,7 @@ export async function du(store: Store, wanted: readonly Name[] = []): Promise<Us
     totals: totals as Record<Part, Tally>,
     garbage: Object.values(moved).reduce((sum, next) => plus(sum, next), { files: 0, bytes: 0 }),
     due: removed,
+    staging: await stagingTally(store.files, store.ports.clock()),
   };
 }
 

@@ -3,34 +3,36 @@
  * `pull` and `push`: one exchange with a remote, whatever it is. What comes goes through the one importer, what goes is a bundle;
  * receipts travel beside it. Nothing is ever deleted over there. Layer: repo. Format: docs/format.md, "Remotes".
  */
-import { join } from "node:path";
-import { short } from "../base/digest.ts";
+import { type Digest, short } from "../base/digest.ts";
 import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
-import { LIMITS } from "../base/limits.ts";
 import type { GitHost } from "../git/git-remote.ts";
 import type { Files } from "../objects/files.ts";
 import type { Sealing, Unlock } from "../sync/age-header.ts";
 import { type HttpOptions, httpSource } from "../sync/http-source.ts";
-import { VOLUME_FILE } from "../sync/volume-note.ts";
+import { namesOn } from "../sync/places.ts";
+import { Waiting } from "../sync/waiting.ts";
 import { type BundleRequest, makeBundle, receiverOf } from "./bundle.ts";
 import { volumeNumbers, type WrittenVolume, writeVolumes } from "./bundle-files.ts";
-import { type Delivery, needKnownKey, readReceipt, writeReceipt } from "./delivery.ts";
-import { everyName, fetchMetadata, pushMetadata } from "./git-transfer.ts";
+import type { NamedPath } from "./bundle-media.ts";
+import { type Delivery, writeReceipt } from "./delivery.ts";
+import { everyName, type FetchedMetadata, fetchMetadata, pushMetadata } from "./git-transfer.ts";
 import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
-import { type Incoming, messageWith, openBundle, openFolderSource } from "./incoming.ts";
-import { writeOutside } from "./outside-file.ts";
-import type { StoreLocation } from "./ports.ts";
+import { type Imported, importAll } from "./import-all.ts";
+import { type Arrived, type Fault, openAny, openArrived, openFolderSource } from "./incoming.ts";
+import { isFolderAt } from "./outside-file.ts";
+import type { Ports, StoreLocation } from "./ports.ts";
 import { pull } from "./pull.ts";
-import { keepReceipt, kindOf, listRemotes, needRemote, noteRemote, type Remote } from "./remotes.ts";
+import { leaveReceipt, takeReceipts } from "./receipt-files.ts";
+import { keepReceipt, kindOf, lastReceipt, listRemotes, noSuchRemote, noteRemote, type Peer } from "./remotes.ts";
 import { openStore, type Store } from "./store.ts";
 import { STORE_FILE } from "./store-file.ts";
 
-export type { HttpOptions };
+export type { HttpOptions, Peer };
 
 export interface ExchangeOptions extends ImportOptions {
   /** For git hosts. */
   readonly auth?: GitHost["auth"];
-  /** For servers. */
+  /** For servers; what it says of certificate authorities holds for git hosts, too. */
   readonly http?: HttpOptions;
   /** Opens what is encrypted on a stick. */
   readonly unlock?: Unlock | undefined;
@@ -40,33 +42,23 @@ export interface ExchangeOptions extends ImportOptions {
   readonly locate: (root: string) => StoreLocation;
 }
 
-/** A bundle that was not imported, and why; what it denies was taken where that came. */
-export interface Failed {
-  readonly what: string;
-  readonly error: CofferError;
-}
-
-export interface Pulled {
-  /** One for each bundle that was there. */
-  readonly reports: readonly ImportReport[];
-  /** Volumes that could not be used, in words. */
-  readonly faults: readonly string[];
-  /** Bundles that were not imported. */
-  readonly failed: readonly Failed[];
+export interface Pulled extends Pick<Imported, "reports" | "faults" | "failed" | "passedOver"> {
+  /** Receipts of other stores that lay on the stick, none if there are too many (then `failed` says so); kept if the place has a name here. */
+  readonly receipts: readonly Delivery[];
   /** The receipt that was left on the stick. */
   readonly receipt?: string;
+  /** Why none could be left there. */
+  readonly unreceipted?: CofferError;
 }
-
-/** A remote, or a place that has no name here; of that nothing is noted. */
-export type Peer = Omit<Remote, "name"> & Partial<Pick<Remote, "name">>;
 
 /** The remote of that name, or the place that an address leads to. @throws CofferError REMOTE_NOT_FOUND, USAGE */
 export async function findPeer(store: Store, nameOrAddress: string, absolute: string): Promise<Peer> {
-  const named = (await listRemotes(store)).find(({ name }) => name === nameOrAddress);
+  const remotes = await listRemotes(store);
+  const named = remotes.find(({ name }) => name === nameOrAddress);
   if (named !== undefined) return named;
   const url = /^[a-z+]+:/i.test(nameOrAddress) ? nameOrAddress : absolute;
-  if (kindOf(url) !== "folder" || (await store.ports.openFolder(url).list(".")) !== undefined) return { url };
-  return needRemote(store, nameOrAddress);
+  if (kindOf(url) !== "folder" || (await isFolderAt(store.ports, url))) return { url };
+  throw noSuchRemote(remotes, nameOrAddress, "no remote is called so, and no folder is there");
 }
 
 const shownOf = ({ name, url }: Peer): string => name ?? url;
@@ -94,158 +86,130 @@ async function isStore({ ports }: Store, path: string): Promise<boolean> {
   return (await ports.openFolder(path).stat(STORE_FILE))?.kind === "file";
 }
 
-async function pullGit(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
+type HostOptions = Pick<ExchangeOptions, "auth" | "http">;
+
+/** @throws CofferError REMOTE_FAILED - the host has nothing of a store, among others; as `fetchMetadata` */
+async function fetchGit(remote: Peer, options: HostOptions): Promise<FetchedMetadata> {
   const found = await fetchMetadata(hostOf(remote, options));
   if (found === undefined) throw new CofferError("REMOTE_FAILED", `${shownOf(remote)}: nobody has pushed to it yet`);
-  const { source, commit } = found;
+  return found;
+}
+
+/** What lies at a place, or comes from there, for a store to be made of. @throws CofferError as `openAny`; of a git host as `pullRemote` */
+export async function arrivedFrom(
+  path: NamedPath,
+  ports: Ports,
+  options: HostOptions & Pick<ExchangeOptions, "unlock">,
+): Promise<Arrived> {
+  if (!/^git\+/i.test(path.shown)) return openAny(path, ports, options);
+  kindOf(path.shown); // refuses what is no address
+  const { source } = await fetchGit({ url: path.shown }, options);
+  return { bundles: [{ what: path.shown, source, faults: [] }], unread: [], passedOver: [] };
+}
+
+async function pullGit(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
+  const { source, commit } = await fetchGit(remote, options);
   // What this store pushed itself comes back from there, too.
   const isOwn = source.index.value.store === store.id;
   const reports = isOwn ? [] : [await importFrom(store, source, options)];
   await note(store, { ...remote, commit, ...(isOwn ? {} : { store: source.index.value.store }) });
-  return { reports, faults: [], failed: [] };
+  return { reports, faults: [], failed: [], passedOver: [], receipts: [] };
 }
 
-function hostOf({ url }: Peer, { auth }: ExchangeOptions): GitHost {
-  return { url: url.slice("git+".length), ...(auth === undefined ? {} : { auth }) };
+function hostOf({ url }: Peer, { auth, http: { authorities } = {} }: HostOptions): GitHost {
+  const known = authorities === undefined ? {} : { authorities };
+  return { url: url.slice("git+".length), ...known, ...(auth === undefined ? {} : { auth }) };
 }
 
 async function pullFolder(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const report = await pull(store, remote.url, options);
   await note(store, { ...remote, store: report.store });
-  return { reports: [report], faults: [], failed: [] };
+  return { reports: [report], faults: [], failed: [], passedOver: [], receipts: [] };
 }
 
 /** How often a pull begins anew by itself because the server's store was written meanwhile. */
 const TRIES = 3;
 
 async function pullServer(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
+  const http = { waiting: new Waiting(), ...options.http };
   for (let left = TRIES - 1; ; left -= 1) {
-    const source = await httpSource(remote.url, options.http);
+    const source = await httpSource(remote.url, http);
     try {
       const report = await importFrom(store, source, options);
       await note(store, { ...remote, store: report.store });
-      return { reports: [report], faults: [], failed: [] };
+      return { reports: [report], faults: [], failed: [], passedOver: [], receipts: [] };
     } catch (error) {
       if (!isCofferError(error, "REMOTE_CHANGED") || left === 0) throw error;
     }
   }
 }
 
-/**
- * Bundles of other stores, the oldest first; then this store's receipt is left beside them. One that is no good keeps no
- * other out: the next one may bring a revocation.
- */
+/** Bundles of other stores, as `importAll` orders them; then this store's receipt is left beside them. */
 async function pullStick(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const files = store.ports.openFolder(remote.url);
-  await takeReceipts(store, remote, files);
-  const { bundles, failed } = await openAll(store, remote, files, options.unlock);
-  if (bundles.length + failed.length === 0) {
+  const names = await stickNames(remote, files);
+  // Looked at before anything is kept: too many volumes end the act.
+  const arrived = await openStick(store, remote, options);
+  const { receipts, failed } = await tryReceipts(store, remote, files, names);
+  if (isCofferError(arrived) && failed !== undefined) throw failed.error;
+  if (isCofferError(arrived) && receipts.length === 0) {
     const text = `${shownOf(remote)}: expected volumes of another store's bundle, found none`;
-    throw new CofferError("FILE_NOT_FOUND", text);
+    throw new CofferError("FILE_NOT_FOUND", text, { cause: arrived, details: arrived.details });
   }
-  const reports: ImportReport[] = [];
-  const faults: string[] = [];
-  let last: Found | undefined;
-  for (const bundle of bundles) {
-    faults.push(...bundle.incoming.faults);
-    try {
-      reports.push(await importFrom(store, bundle.incoming.source, options));
-      last = bundle;
-    } catch (error) {
-      passOthers(error);
-      if (isOurs(error)) throw error;
-      failed.push({ what: bundle.what, error });
-    }
-  }
-  if (last === undefined) return { reports, faults, failed };
-  const { index } = last.incoming.source;
+  if (isCofferError(arrived)) store.warnings.push(...arrived.details);
+  const found = isCofferError(arrived) ? { bundles: [], unread: [], passedOver: [] } : arrived;
+  const { newest, own: _own, ...imported } = await importAll(store, found, options);
+  const told = failed === undefined ? imported : { ...imported, failed: [...imported.failed, failed] };
+  if (newest === undefined) return { ...told, receipts };
+  const { index } = newest.source;
   await note(store, { ...remote, store: index.value.store });
-  return { reports, faults, failed, receipt: await leaveReceipt(store, remote, index.id) };
+  return { ...told, receipts, ...(await tryReceipt(store, remote.url, index.id)) };
 }
 
-/** What no other bundle would fare better with. */
-function isOurs(error: CofferError): boolean {
-  return isCofferError(error, "NO_SPACE", "READ_ONLY", "IO_ERROR", "NO_STORE_KEY", "REF_MOVED", "STATE_UNWRITABLE");
-}
-
-/** A bundle on a stick. */
-interface Found {
-  /** The first of its volumes. */
-  readonly what: string;
-  readonly incoming: Incoming;
-}
-
-async function openAll(
+/** Too many of them keep no revocation out that lies beside them. */
+async function tryReceipts(
   store: Store,
   remote: Peer,
   files: Files,
-  unlock: Unlock | undefined,
-): Promise<{ readonly bundles: readonly Found[]; readonly failed: Failed[] }> {
-  const bundles: Found[] = [];
-  const failed: Failed[] = [];
-  for (const paths of await bundlesOn(remote, files)) {
-    const [what = ""] = paths;
-    try {
-      const named = paths.map((path) => ({ absolute: join(remote.url, path), shown: path }));
-      const incoming = await openBundle(store.ports, { kind: "paths", paths: named, unlock });
-      if (incoming.source.index.value.store !== store.id) bundles.push({ what, incoming });
-    } catch (error) {
-      passOthers(error);
-      if (isOurs(error)) throw error;
-      failed.push({ what, error });
-    }
+  names: readonly string[],
+): Promise<{ readonly receipts: readonly Delivery[]; readonly failed?: Fault }> {
+  try {
+    return { receipts: await takeReceipts(store, remote, files, names) };
+  } catch (error) {
+    passOthers(error, "LIMIT_EXCEEDED");
+    return { receipts: [], failed: { what: `receipts on ${shownOf(remote)}`, error } };
   }
-  const number = ({ incoming }: Found): number => incoming.source.index.value.log.number;
-  return { bundles: bundles.sort((one, other) => number(one) - number(other)), failed };
 }
 
-/** What lies on a stick. @throws CofferError FILE_NOT_FOUND - it is not there */
-async function namesOn(remote: Peer, files: Files): Promise<readonly string[]> {
-  const names = await files.list(".");
+/** If no volume lies there, the error that says so. */
+async function openStick(store: Store, { url }: Peer, { unlock }: ExchangeOptions): Promise<Arrived | CofferError> {
+  try {
+    return await openArrived(store.ports, { kind: "paths", paths: [{ absolute: url, shown: url }], unlock });
+  } catch (error) {
+    passOthers(error, "FILE_NOT_FOUND");
+    return error;
+  }
+}
+
+/** What was imported stays, and is told, where the medium takes no receipt: many are write-protected on purpose. */
+async function tryReceipt(
+  store: Store,
+  folder: string,
+  answers: Digest,
+): Promise<Pick<Pulled, "receipt" | "unreceipted">> {
+  try {
+    return { receipt: await leaveReceipt(store, folder, answers) };
+  } catch (error) {
+    passOthers(error);
+    return { unreceipted: error };
+  }
+}
+
+/** What lies on a stick. @throws CofferError FILE_NOT_FOUND - it is not there; LIMIT_EXCEEDED */
+async function stickNames(remote: Peer, files: Files): Promise<readonly string[]> {
+  const names = await namesOn(files, ".", shownOf(remote));
   if (names !== undefined) return names;
   throw new CofferError("FILE_NOT_FOUND", `${shownOf(remote)}: expected a folder at ${remote.url}, found none`);
-}
-
-/** Volumes by the bundle that their names say. */
-async function bundlesOn(remote: Peer, files: Files): Promise<readonly (readonly string[])[]> {
-  const groups = new Map<string, string[]>();
-  for (const name of (await namesOn(remote, files)).filter((one) => VOLUME_FILE.test(one))) {
-    const bundle = name.slice(0, 12);
-    groups.set(bundle, [...(groups.get(bundle) ?? []), name]);
-  }
-  return [...groups.values()];
-}
-
-const RECEIPT_FILE = /^[0-9a-f]{12}\.coffer-receipt$/;
-
-async function leaveReceipt(store: Store, remote: Peer, answers: Delivery["receipt"]["id"]): Promise<string> {
-  const name = `${short(store.id)}.coffer-receipt`;
-  await writeOutside(store.ports, join(remote.url, name), await writeReceipt(store, answers), true);
-  return name;
-}
-
-/**
- * Keeps what other stores left on a stick; a damaged one is passed over with a warning.
- * @returns the receipt of the one store that left one; undefined if none did, or several
- */
-async function takeReceipts(store: Store, remote: Peer, files: Files): Promise<Delivery | undefined> {
-  const found: Delivery[] = [];
-  for (const name of await namesOn(remote, files)) {
-    if (!RECEIPT_FILE.test(name)) continue;
-    try {
-      const bytes = await files.read(name, LIMITS.inventoryBytes + LIMITS.documentBytes);
-      if (bytes === undefined) continue;
-      const delivery = await readReceipt(bytes);
-      if (delivery.receipt.value.store === store.id) continue;
-      await needKnownKey(store, delivery);
-      found.push(remote.name === undefined ? delivery : await keepReceipt(store, { name: remote.name }, bytes));
-    } catch (error) {
-      passOthers(error);
-      store.warnings.push(messageWith(name, error));
-    }
-  }
-  const [only, ...others] = found;
-  return others.length === 0 ? only : undefined;
 }
 
 export interface Pushed {
@@ -253,13 +217,15 @@ export interface Pushed {
   readonly volumes: readonly WrittenVolume[];
   /** In another store of this machine. */
   readonly report?: ImportReport;
+  /** What the stick's volumes leave out is what that store said here that it has. */
+  readonly receipt?: Delivery;
   /** On a git host. */
   readonly commit?: string;
   /** False if it held all that already. */
   readonly moved: boolean;
 }
 
-/** @throws CofferError UNSUPPORTED - a server, which only reads; as `makeBundle`, `writeVolumes`, `importFrom`, `pushMetadata` */
+/** @throws CofferError USAGE - a server, which only reads; as `makeBundle`, `writeVolumes`, `importFrom`, `pushMetadata` */
 export async function pushRemote(
   store: Store,
   remote: Peer,
@@ -275,7 +241,7 @@ export async function pushRemote(
     }
     case "http":
       throw new CofferError(
-        "UNSUPPORTED",
+        "USAGE",
         "push: expected a folder, a store or a git host; a server is read-only: have it pull, or push to its folder",
       );
     case "folder":
@@ -304,11 +270,23 @@ async function pushFolder(
 ): Promise<Pushed> {
   refuseChoice(request, options);
   const other = await openStore(options.locate(remote.url), store.ports);
+  await needOtherKey(other, shownOf(remote));
   const report = await importFrom(other, await openFolderSource(store.root, store.ports, other), options);
   store.warnings.push(...other.warnings);
   await note(store, { ...remote, store: other.id });
   if (remote.name !== undefined) await keepReceipt(store, { name: remote.name }, await writeReceipt(other));
   return { volumes: [], report, moved: report.entries.length > 0 };
+}
+
+/** Both stores have a key of their own, so that the error has to say whose. @throws CofferError NO_STORE_KEY */
+async function needOtherKey(other: Store, shown: string): Promise<void> {
+  try {
+    await other.needSigner();
+  } catch (error) {
+    passOthers(error, "NO_STORE_KEY");
+    const text = `${shown}: expected the key of the store there, ${short(other.id)}, to be readable by this account`;
+    throw new CofferError("NO_STORE_KEY", `${text}: pull as an account that may write that store`, { cause: error });
+  }
 }
 
 async function pushStick(
@@ -318,11 +296,24 @@ async function pushStick(
   { sealing }: ExchangeOptions,
 ): Promise<Pushed> {
   const files = store.ports.openFolder(remote.url);
-  const receipt = await takeReceipts(store, remote, files);
+  const receipt = await receiptFor(store, remote, files);
   const all = request.names.length + request.patterns.length === 0;
   const chosen = all ? { ...request, patterns: await everyName(store) } : request;
   const bundle = await makeBundle(store, receipt === undefined ? chosen : { ...chosen, receiver: receiverOf(receipt) });
   const { random } = store.ports;
   const volumes = await writeVolumes(store, bundle, volumeNumbers(bundle), { files }, { random, sealing });
-  return { volumes, moved: true };
+  return { volumes, moved: true, ...(receipt === undefined ? {} : { receipt }) };
+}
+
+/** What is known of the one store that a stick goes to; undefined where nothing is, or where it goes to several. */
+async function receiptFor(store: Store, remote: Peer, files: Files): Promise<Delivery | undefined> {
+  const [only, ...others] = await takeReceipts(store, remote, files, await stickNames(remote, files));
+  if (remote.name === undefined) return others.length === 0 ? only : undefined;
+  try {
+    return await lastReceipt(store, remote.name);
+  } catch (error) {
+    passOthers(error, "CORRUPT"); // then all goes, as to a store of which nothing is known
+    store.warnings.push(error.message);
+    return undefined;
+  }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The part of fsck that looks into local/trash: what is reached and lies there, of a gc that was stopped. Layer: repo. */
 import type { Digest } from "../base/digest.ts";
+import { counted } from "../base/quantity.ts";
 import { COLLECTED_FOLDERS, type CollectedFolder, hasTrash, TRASH_FOLDER, trashPath } from "../objects/trash.ts";
 import type { Findings } from "./fsck.ts";
 import { placesIn, trashTally } from "./gc.ts";
@@ -40,5 +41,6 @@ export async function checkTrash(
     found.notes.push(
       `${reached} files that are reached lie in ${TRASH_FOLDER}, left by an interrupted gc; run \`coffer gc\``,
     );
-  } else if (files > 0) found.notes.push(`${files} files in ${TRASH_FOLDER}; gc removes them after a day`);
+  } else if (files > 0)
+    found.notes.push(`${counted(files, "file")} in ${TRASH_FOLDER}; gc removes what has lain there for a day`);
 }

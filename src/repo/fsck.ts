@@ -7,15 +7,18 @@
 import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
 import { ERRORS, type ErrorCode, EXIT, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
+import { counted, sizeText } from "../base/quantity.ts";
 import { printable } from "../base/text.ts";
 import { hashFile } from "../objects/chunk-hasher.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
-import { blobPath, namesIn, TEMP_FOLDER } from "../objects/layout.ts";
+import { blobPath, IMPORT_PREFIX, namesIn, TEMP_FOLDER } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
+import { areViewsBehind } from "../refs/follow.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
 import { checkRefs, type WantedBlob, wasHere } from "./fsck-refs.ts";
 import { checkTrash } from "./fsck-trash.ts";
+import { stagingTally } from "./gc.ts";
 import { INCOMING_FOLDER } from "./move-in.ts";
 import { checkIndex } from "./names.ts";
 import { countReserve, RESERVE_FOLDER } from "./reserve.ts";
@@ -122,10 +125,17 @@ async function checkTemp(store: Store, found: Findings): Promise<void> {
   if (store.mendedTemp) found.notes.push(`${TEMP_FOLDER} was missing and was made again: was the store copied?`);
   if (leftovers === undefined)
     found.notes.push(`${TEMP_FOLDER} is missing; it is made again when an account that can write opens the store`);
-  else if (leftovers.length > 0)
-    found.notes.push(
-      `${leftovers.length} temporary files in ${TEMP_FOLDER}, left by an interrupted act; the next act that writes removes them`,
-    );
+  const imports = (leftovers ?? []).filter((name) => name.startsWith(IMPORT_PREFIX)).length;
+  const others = (leftovers ?? []).length - imports;
+  if (others > 0) {
+    const so = "acts that write remove them once their writers have ended, or a day later where that cannot be told";
+    found.notes.push(`${others} temporary files in ${TEMP_FOLDER}, left by an interrupted act; ${so}`);
+  }
+  if (imports > 0) {
+    const { files, bytes } = await stagingTally(store.files, store.ports.clock());
+    const what = `${counted(files, "file")}, ${sizeText(bytes)}, in ${TEMP_FOLDER} of imports that were stopped`;
+    found.notes.push(`${what}; the same import goes on with them, \`coffer gc --older-than 0\` removes them`);
+  }
 }
 
 async function checkReserve(store: Store, found: Findings): Promise<void> {
@@ -156,7 +166,7 @@ async function checkNames(store: Store, found: Findings): Promise<void> {
 async function checkAllViews(store: Store, found: Findings): Promise<void> {
   const head = await store.head();
   const differences = await checkViews(store.files, head.listRefs());
-  if (differences.length === 0) return;
+  if (differences.length === 0 && (store.readOnly || !(await areViewsBehind(store.log, head.number)))) return;
   for (const { path } of differences) found.repaired.push(printable(path));
   if (store.readOnly) {
     found.notes.push("views differ from the log; this account cannot write, so they were left as they are");
@@ -165,6 +175,9 @@ async function checkAllViews(store: Store, found: Findings): Promise<void> {
   const target = { files: store.files, random: store.ports.random };
   const left = await repairViews(target, differences, () => store.head());
   for (const { path } of left) found.problem("CORRUPT", path, "a view that could not be put right");
+  if (left.length === 0 && (await areViewsBehind(store.log, head.number))) {
+    await store.log.writeHint(head.number, store.ports.random);
+  }
 }
 
 /** Every file of a fanned-out folder, by the digest that its path spells. */

@@ -10,6 +10,7 @@
 import { type Digest, isDigest } from "../base/digest.ts";
 import type { FileStat, Files } from "../objects/files.ts";
 import { ensureFolders, namesIn } from "../objects/layout.ts";
+import { mayGo, stagedFolders } from "../objects/stagings.ts";
 import {
   COLLECTED_FOLDERS,
   type CollectedFolder,
@@ -48,6 +49,10 @@ export interface GcReport {
   readonly removed: Tally;
   /** In the trash, waiting for its day to end; without what this run moved. */
   readonly waiting: Tally;
+  /** Removed, or to be removed, of imports that were stopped: the same import again gets it anew. */
+  readonly staging: Tally;
+  /** Kept of imports that are at work, or were stopped too short a time ago. */
+  readonly stagingKept: Tally;
   /** Put back, since something reaches it after all. */
   readonly restored: number;
   /** Not reached, but another account's, which alone can give it a new time. */
@@ -74,9 +79,13 @@ export async function gc(store: Store, request: GcRequest): Promise<GcReport> {
   if (!request.dryRun) {
     await store.needSigner();
     await store.sweep();
+    await store.mendViews();
   }
   const run: Run = { store, request, reach: new Reach(store), nowS: store.ports.clock(), report: emptyReport() };
   const step = (name: string): void => request.onStep?.(name);
+  // First, and without writing anything: the disk may be full of just that.
+  step("imports");
+  await dropStaging(run);
   step("log");
   await run.reach.follow();
   step("trash");
@@ -99,15 +108,36 @@ function emptyReport(): Report {
     young: tally(),
     removed: tally(),
     waiting: tally(),
+    staging: tally(),
+    stagingKept: tally(),
     restored: 0,
     foreign: 0,
     strange: 0,
   };
 }
 
-function count(tally: Tally, stat: FileStat): void {
+function count(tally: Tally, stat: Pick<FileStat, "sizeBytes">): void {
   tally.files += 1;
   tally.bytes += stat.sizeBytes;
+}
+
+async function dropStaging({ store: { files }, request, nowS, report }: Run): Promise<void> {
+  for await (const folder of stagedFolders(files)) {
+    for (const file of folder.files) {
+      if (!mayGo(folder, file, nowS, request.olderThanS)) count(report.stagingKept, file);
+      else if (request.dryRun || (await files.remove(file.path))) count(report.staging, file);
+    }
+    if (!request.dryRun && (await files.isEmpty(folder.path)) === true) await files.removeFolder(folder.path);
+  }
+}
+
+/** What stopped imports hold that `gc --older-than 0` would remove, for those who only look. */
+export async function stagingTally(files: Files, nowS: number): Promise<Tally> {
+  const tally: Tally = { files: 0, bytes: 0 };
+  for await (const folder of stagedFolders(files)) {
+    for (const file of folder.files) if (mayGo(folder, file, nowS, 0)) count(tally, file);
+  }
+  return tally;
 }
 
 /** True if what a file belongs to is reached: a signature goes and stays with its object. */

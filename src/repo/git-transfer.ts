@@ -68,7 +68,7 @@ async function* once(bytes: Promise<Uint8Array>): AsyncGenerator<Uint8Array> {
  * Puts all that this store knows of its names, but no blob, on a git host.
  *
  * @param after - the commit that was last seen there, by a push or a fetch; undefined: the host must not have the branch
- * @throws CofferError REF_MOVED - somebody else pushed since; REMOTE_FAILED, NO_STORE_KEY, CORRUPT
+ * @throws CofferError REMOTE_MOVED - somebody else pushed since; REMOTE_FAILED, NO_STORE_KEY, CORRUPT
  */
 export async function pushMetadata(store: Store, host: GitHost, after: GitId | undefined): Promise<PushedBranch> {
   const patterns = await everyName(store);

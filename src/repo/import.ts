@@ -7,7 +7,7 @@
  * once all that could come has come. Importing the same again moves nothing.
  */
 import { short } from "../base/digest.ts";
-import { CofferError, type ErrorCode, isCofferError } from "../base/errors.ts";
+import { CofferError, type ErrorCode, isCofferError, passOthers } from "../base/errors.ts";
 import { parseName } from "../base/names.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { Source } from "../sync/source.ts";
@@ -23,6 +23,7 @@ import type { ImportReport } from "./import/report.ts";
 import { type BlobItem, Staging } from "./import/staging.ts";
 import { tellNames } from "./import/tell.ts";
 import { Writer } from "./import/writer.ts";
+import { withReserve } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
 export type { ImportReport } from "./import/report.ts";
@@ -32,6 +33,10 @@ export interface ImportOptions {
   readonly onBytes?: (bytes: number) => void;
   /** Moves in one log entry; LIMITS.movesPerEntry when left out. */
   readonly mostMoves?: number;
+  /** What `importDenials` took over of the same source before. */
+  readonly denied?: AppliedDenials | undefined;
+  /** The same act has taken over a newer bundle of that store: what is no news beside that one is none. */
+  readonly besideNewer?: boolean;
 }
 
 /** Of what is missing: a folder may lack any number of items. */
@@ -54,27 +59,60 @@ const REFUSALS: readonly ErrorCode[] = [
  *   Revocations and refusals of the same root that came before the failure stand.
  */
 export async function importFrom(store: Store, source: Source, options: ImportOptions = {}): Promise<ImportReport> {
-  await store.needSigner();
-  await store.sweep();
-  const { index } = source;
-  if (index.value.store === store.id) throw new CofferError("USAGE", "expected what another store sent, found our own");
-  const staging = await Staging.open(
-    store.files,
-    store.ports.random,
-    source.stagedBy ?? index.id,
-    index.value.segmentBytes,
-  );
-  const act = new Import(store, source, staging, options);
+  const { act, staging } = await begin(store, source, options);
   try {
     const report = await act.run();
     await staging.end(false);
     return report;
   } catch (error) {
-    if (act.denied.length > 0) store.warnings.push(`what it revokes counts all the same: ${entriesText(act.denied)}`);
+    if (act.denied.length > 0) {
+      const bundle = `bundle ${short(source.index.id)} of store ${short(source.index.value.store)}`;
+      store.warnings.push(`what ${bundle} denies counts all the same: ${entriesText(act.denied)}`);
+    }
     const keep = !isCofferError(error, ...REFUSALS);
     await Promise.allSettled([staging.end(keep)]); // what led here is what is told
     throw error;
   }
+}
+
+/**
+ * The first part of `importFrom` by itself, for several sources together: what any of them denies counts before another's
+ * trust is taken over. What of the source cannot be read is told when it is imported.
+ *
+ * @returns undefined if it has another policy root. @throws CofferError NO_SPACE, IO_ERROR, REF_MOVED
+ */
+export async function importDenials(
+  store: Store,
+  source: Source,
+  options: ImportOptions = {},
+): Promise<AppliedDenials | undefined> {
+  if (source.index.value.policies[0] !== store.pin) return undefined;
+  const { act, staging } = await begin(store, source, options);
+  try {
+    return await act.denyOnly();
+  } finally {
+    await staging.end(true);
+  }
+}
+
+async function begin(store: Store, source: Source, options: ImportOptions): Promise<{ act: Import; staging: Staging }> {
+  await store.needSigner();
+  await store.sweep();
+  const { index } = source;
+  // A head that is new to this machine is remembered first: where there is no room for that, what is denied counts all the same.
+  const look = (): Promise<void> => store.mendViews();
+  await (index.value.policies[0] === store.pin ? withReserve(store, look) : look());
+  if (index.value.store === store.id) throw new CofferError("USAGE", "expected what another store sent, found our own");
+  const key = source.stagedBy ?? index.id;
+  const staging = await Staging.open(store.files, store.ports.random, key, index.value.segmentBytes);
+  return { act: new Import(store, source, staging, options), staging };
+}
+
+/** @param so - what comes of it */
+export function incomplete({ missing }: Pick<Source, "missing">, so: string): CofferError {
+  const more = missing.length > MOST_TOLD ? ` and ${missing.length - MOST_TOLD} more` : "";
+  const text = `expected all of the bundle, ${missing.slice(0, MOST_TOLD).join(", ")}${more} missing`;
+  return new CofferError("BUNDLE_INCOMPLETE", `${text}; ${so}`);
 }
 
 /** Each list once. */
@@ -96,6 +134,7 @@ class Import {
   readonly #arrivals: Arrivals;
   readonly #writer: Writer;
   readonly #blobs: Blobs;
+  /** By this import itself. */
   #denials: AppliedDenials | undefined;
   #receiver: Adoption | Quarantine | undefined;
   #work: Work | undefined;
@@ -113,14 +152,26 @@ class Import {
 
   /** Entries of the log with what was revoked or refused. */
   get denied(): readonly number[] {
-    return this.#denials?.entries ?? [];
+    return [this.#options.denied, this.#denials].flatMap((denials) => denials?.entries ?? []);
+  }
+
+  async denyOnly(): Promise<AppliedDenials> {
+    const policies = await this.#knowPeople();
+    try {
+      const isSmall = ({ kind }: { readonly kind: string }): boolean => kind !== "blob";
+      // Its import tells what is damaged.
+      for await (const { item, read } of this.#source.parcels(isSmall, () => undefined))
+        if (item.kind !== "blob") await this.#takeSmall({ item, read });
+    } catch (error) {
+      passOthers(error); // what came counts, and the import meets it again
+    }
+    return this.#deny(policies);
   }
 
   async run(): Promise<ImportReport> {
     const { index } = this.#source;
-    const policies = await readPolicies(this.#store, await this.#store.head());
+    const policies = await this.#knowPeople();
     const sameRoot = index.value.policies[0] === this.#store.pin;
-    this.#arrivals.know([index.value.storeKey, this.#store.storeKey, ...everybodyIn(policies)]);
     const receiver = await this.#receive(policies, sameRoot);
     const head = await this.#store.head();
     await this.#needAll();
@@ -134,6 +185,12 @@ class Import {
     return this.#tell(receiver, applied, sameRoot);
   }
 
+  async #knowPeople(): Promise<Policies> {
+    const policies = await readPolicies(this.#store, await this.#store.head());
+    this.#arrivals.know([this.#source.index.value.storeKey, this.#store.storeKey, ...everybodyIn(policies)]);
+    return policies;
+  }
+
   /** @throws CofferError BUNDLE_INCOMPLETE - something that is to come has not, now or in an earlier import of the same index */
   async #needAll(): Promise<void> {
     const { missing, index } = this.#source;
@@ -145,25 +202,29 @@ class Import {
   }
 
   #incomplete(): CofferError {
-    const { missing } = this.#source;
-    const more = missing.length > MOST_TOLD ? ` and ${missing.length - MOST_TOLD} more` : "";
-    const text = `expected all of the bundle, ${missing.slice(0, MOST_TOLD).join(", ")}${more} missing`;
-    return new CofferError("BUNDLE_INCOMPLETE", `${text}; the blobs that came are kept for the next import of it`);
+    return incomplete(this.#source, "the blobs that came are kept for the next import of it");
   }
 
   /** Small things first; once the last of them is in, what is asked for of the blobs is known. */
   async #receive(policies: Policies, sameRoot: boolean): Promise<Adoption | Quarantine> {
     let total = 0;
+    let damage: CofferError | undefined;
     try {
       const wants = (item: { readonly kind: string }): boolean =>
         item.kind !== "blob" || this.#receiver === undefined || this.#blobs.wants(item as BlobItem);
-      for await (const parcel of this.#source.parcels(wants)) {
+      const onDamage = (error: CofferError): void => {
+        if (this.#receiver !== undefined) throw error;
+        damage ??= error;
+      };
+      for await (const parcel of this.#source.parcels(wants, onDamage)) {
         const { item } = parcel;
         const read = () => parcel.read();
         if (item.kind !== "blob") {
-          await this.#arrivals.take({ item, read });
+          const wrong = await this.#takeSmall({ item, read });
+          damage ??= wrong;
           continue;
         }
+        if (damage !== undefined) throw damage;
         this.#receiver ??= await this.#prepare(policies, sameRoot);
         if (!this.#blobs.wants(item)) continue;
         await this.#blobs.fillBefore(item);
@@ -172,22 +233,35 @@ class Import {
         this.#options.onBytes?.(total);
         await this.#blobs.took(item);
       }
+      if (damage !== undefined) throw damage;
     } catch (error) {
       // A denial that came counts, whatever became of the rest.
       if (sameRoot && this.#denials === undefined) await this.#deny(policies);
-      throw error;
+      throw damage ?? error; // a pipe that broke breaks again
     }
     this.#receiver ??= await this.#prepare(policies, sameRoot);
     return this.#receiver;
+  }
+
+  /** @returns what is wrong with it: a denial that comes behind it counts all the same */
+  async #takeSmall(parcel: Parameters<Arrivals["take"]>[0]): Promise<CofferError | undefined> {
+    try {
+      await this.#arrivals.take(parcel);
+      return undefined;
+    } catch (error) {
+      passOthers(error, "OBJECT_MISMATCH", "VOLUME_DAMAGED");
+      return error;
+    }
   }
 
   get #note(): string {
     return `import from ${short(this.#source.index.value.store)}`;
   }
 
-  async #deny(policies: Policies): Promise<void> {
+  async #deny(policies: Policies): Promise<AppliedDenials> {
     const { mostMoves } = this.#options;
     this.#denials = await applyDenials(this.#store, policies, this.#arrivals, `${this.#note}: denials`, mostMoves);
+    return this.#denials;
   }
 
   async #prepare(policies: Policies, sameRoot: boolean): Promise<Adoption | Quarantine> {
@@ -205,11 +279,12 @@ class Import {
     const work: Work = {
       ...{ store: this.#store, index: this.#source.index, policies, note: this.#note, most: this.#options.mostMoves },
       ...{ arrivals: this.#arrivals, blobs: this.#blobs, writer: this.#writer },
-      denials: this.#denials?.statements ?? new Set(),
-      ...{ notes: new Set(), refusedNames: new Map(), failed: new Map() },
+      ...{ denials: this.#denials?.statements ?? new Set(), before: head },
+      besideNewer: this.#options.besideNewer === true,
+      ...{ notes: new Set(), refusedNames: new Map(), old: new Set(), failed: new Map() },
     };
     this.#work = work;
-    const receiver = sameRoot ? await this.#adopt(work, head) : await this.#quarantine(work);
+    const receiver = sameRoot ? await this.#adopt(work, head) : await this.#quarantine(work, head);
     if (this.#source.missing.length > 0) await this.#blobs.wantListed(this.#source.index.value.items);
     return receiver;
   }
@@ -220,14 +295,14 @@ class Import {
     return adoption;
   }
 
-  async #quarantine(work: Work): Promise<Quarantine> {
+  async #quarantine(work: Work, head: HeadView): Promise<Quarantine> {
     const [policy] = this.#source.index.value.policies;
     const isHere = policy !== undefined && this.#arrivals.has(policy);
     if (!isHere && this.#source.missing.length > 0) throw this.#incomplete();
     const theirs = await foreignPolicies(work);
     this.#arrivals.know(everybodyIn(theirs));
     const quarantine = new Quarantine(work, theirs);
-    await quarantine.prepare();
+    await quarantine.prepare(head);
     return quarantine;
   }
 
@@ -249,19 +324,15 @@ class Import {
     const came = new Map(names.map(({ name }) => [name as string, parseName(name)]));
     if (receiver instanceof Adoption) for (const name of receiver.names) came.set(name.text, name);
     for (const name of work.refusedNames.keys()) came.set(name, parseName(name));
-    const moved = new Set([...(this.#denials?.moved ?? []), ...applied.moved]);
-    const told = await tellNames(work, [...came.values()], {
-      moved,
-      proposed: receiver instanceof Adoption ? receiver.proposed : new Set(),
-      landed: receiver.landed,
-    });
+    const moved = new Set([...(this.#options.denied?.moved ?? []), ...(this.#denials?.moved ?? []), ...applied.moved]);
+    const told = await tellNames(work, [...came.values()], { moved, set: applied.set });
     return {
       ...{ store, log: { number: log.number, head: log.head }, sameRoot, names: told },
       refused: [...this.#arrivals.refused, ...damagedTold(damaged)],
       notes: [...work.notes],
       denials: this.#denials?.count ?? 0,
       blobs: { count: this.#blobs.taken, bytes: this.#blobs.takenBytes },
-      entries: [...(this.#denials?.entries ?? []), ...applied.entries],
+      entries: [...this.denied, ...applied.entries],
     };
   }
 }

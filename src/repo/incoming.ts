@@ -2,24 +2,37 @@
 /** Where what other stores send lies: volumes, folders with volumes, another store's folder, a server. Layer: repo. */
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import type { CofferError } from "../base/errors.ts";
+import { CofferError, ERRORS, worstOf } from "../base/errors.ts";
 import { blobPath } from "../objects/layout.ts";
 import type { Unlock } from "../sync/age-header.ts";
 import { folderSource } from "../sync/folder-source.ts";
 import { type HttpOptions, httpSource } from "../sync/http-source.ts";
+import { aheadOf } from "../sync/read-ahead.ts";
 import type { Source } from "../sync/source.ts";
-import { openVolumes } from "../sync/volumes.ts";
-import { findPlaces, type Media, type NamedPath, openMedia } from "./bundle-media.ts";
+import type { Fault } from "../sync/volumes.ts";
+import { findPlaces, type Media, type NamedPath, type Opened, openMedia } from "./bundle-media.ts";
 import type { Ports } from "./ports.ts";
 import { kindOf } from "./remotes.ts";
 import { openStore, type Store } from "./store.ts";
 import { STORE_FILE } from "./store-file.ts";
 
+export type { Fault };
+
 /** A source, and what of it cannot be used. */
 export interface Incoming {
+  /** How people call it: the first of its volumes, or where it comes from. */
+  readonly what: string;
   readonly source: Source;
-  /** Volumes that are damaged or of another bundle, in words. */
-  readonly faults: readonly string[];
+  /** Volumes that are damaged. */
+  readonly faults: readonly Fault[];
+}
+
+/** All that lies at some places, each bundle by itself; of those that nothing can be read of, one volume each. */
+export interface Arrived {
+  readonly bundles: readonly Incoming[];
+  readonly unread: readonly Fault[];
+  /** Files that may hold a volume, and of which nobody can tell: worth a note. */
+  readonly passedOver: readonly Fault[];
 }
 
 /** The message of an error about `what`; those that readers of media raise begin with it already. */
@@ -27,11 +40,33 @@ export function messageWith(what: string, { message }: CofferError): string {
   return message.startsWith(`${what}: `) ? message : `${what}: ${message}`;
 }
 
-/** A bundle on media or from a pipe. @throws CofferError FILE_NOT_FOUND, BUNDLE_INVALID, SIGNATURE_INVALID */
-export async function openBundle(ports: Ports, media: Media): Promise<Incoming> {
-  if (media.kind === "pipe") return { source: await openMedia(ports, media), faults: [] };
-  const volumes = await openVolumes(await findPlaces(ports, media.paths, media.unlock));
-  return { source: volumes, faults: volumes.faults.map(({ what, error }) => messageWith(what, error)) };
+export const failedText = ({ what, error }: Fault): string => `${messageWith(what, error)} [${error.code}]`;
+
+/** What to say where none of several bundles can be used: the worst, and the others beside it. */
+export function failedAll(failed: readonly Fault[]): CofferError {
+  const exitOf = ({ error }: Fault): number => ERRORS[error.code].exit;
+  const worst = failed.find((one) => exitOf(one) === worstOf(failed.map(exitOf)));
+  if (worst === undefined) return new CofferError("USAGE", "expected a bundle, found none");
+  if (failed.length === 1) return worst.error;
+  const details = failed.flatMap((one) => (one === worst ? [] : [failedText(one)]));
+  return new CofferError(worst.error.code, messageWith(worst.what, worst.error), { cause: worst.error, details });
+}
+
+/** The bundles on media or from a pipe, the oldest state of a log first. @throws CofferError FILE_NOT_FOUND; of a pipe BUNDLE_INVALID, SIGNATURE_INVALID … */
+export async function openArrived(ports: Ports, media: Media): Promise<Arrived> {
+  return oldestFirst(await openMedia(ports, media));
+}
+
+/** In the order in which bundles are taken over. */
+export function oldestFirst({ bundles, unread, passedOver }: Opened): Arrived {
+  const incoming = bundles.map((source) => ({ what: source.what ?? "stdin", source, faults: source.faults ?? [] }));
+  const number = ({ source }: Incoming): number => source.index.value.log.number;
+  return { bundles: incoming.sort((one, other) => number(one) - number(other)), unread, passedOver };
+}
+
+/** What comes through a pipe, for `clone`, which looks at the policy first: see `aheadOf`. */
+export function readAhead(arrived: Arrived): Arrived {
+  return { ...arrived, bundles: arrived.bundles.map((one) => ({ ...one, source: aheadOf(one.source) })) };
 }
 
 /**
@@ -58,14 +93,17 @@ export interface Means {
   readonly unlock?: Unlock | undefined;
 }
 
-/** A server, another store's folder, or the volumes of a bundle at one path. */
-export async function openAny(path: NamedPath, ports: Ports, { http = {}, unlock }: Means = {}): Promise<Incoming> {
+/** A server, another store's folder, or the volumes of bundles at one path. */
+export async function openAny(path: NamedPath, ports: Ports, { http = {}, unlock }: Means = {}): Promise<Arrived> {
+  const alone = (source: Source): Arrived => ({
+    ...{ bundles: [{ what: path.shown, source, faults: [] }], unread: [], passedOver: [] },
+  });
   if (/^https?:/i.test(path.shown)) {
     kindOf(path.shown); // refuses what is no address
-    return { source: await httpSource(path.shown, http), faults: [] };
+    return alone(await httpSource(path.shown, http));
   }
   const [place] = await findPlaces(ports, [path]);
   const isStore = place?.path === "." && (await place.files.stat(STORE_FILE))?.kind === "file";
-  if (isStore) return { source: await openFolderSource(path.absolute, ports), faults: [] };
-  return openBundle(ports, { kind: "paths", paths: [path], unlock });
+  if (isStore) return alone(await openFolderSource(path.absolute, ports));
+  return openArrived(ports, { kind: "paths", paths: [path], unlock });
 }

@@ -47,6 +47,7 @@ export async function encodeInventory(inventory: Inventory): Promise<Uint8Array>
  */
 export async function decodeInventory(bytes: Uint8Array, expected: Digest): Promise<Inventory> {
   if (sha256(bytes) !== expected) throw new CofferError("OBJECT_MISMATCH", "inventory: not the bytes that were signed");
+  checkCount(bytes);
   const { Packr } = await import("msgpackr/pack");
   let unpacked: unknown;
   try {
@@ -63,6 +64,42 @@ export async function decodeInventory(bytes: Uint8Array, expected: Digest): Prom
   const inventory = { denials, refusals, heads, manifests, blobs, missing: missingOf(rest[LISTS.length]) };
   if (Buffer.compare(await encodeInventory(inventory), bytes) !== 0) throw invalid("the one encoding of what it says");
   return inventory;
+}
+
+/** Besides one for each row of `missing`: whatever says nothing. */
+const FEW_VALUES = 16;
+/** A row of `missing` is three values: a list, a digest and a size. */
+const LEAST_BYTES_OF_VALUE = 12;
+
+/** Before anything is made of them: an empty list takes one byte here and fifty in memory. @throws CofferError DOCUMENT_INVALID */
+function checkCount(bytes: Uint8Array): void {
+  let left = FEW_VALUES + Math.floor(bytes.length / LEAST_BYTES_OF_VALUE);
+  for (let at = 0; at < bytes.length; at += valueBytes(bytes, at)) {
+    left -= 1;
+    if (left < 0) throw invalid("lists of digests and sizes");
+  }
+}
+
+/** Of values that begin with 0xc0 to 0xdf: all their bytes but those whose number the value itself says. */
+const HEAD_BYTES = [
+  ...[1, 1, 1, 1, 2, 3, 5, 3, 4, 6, 5, 9, 2, 3, 5, 9],
+  ...[2, 3, 5, 9, 3, 4, 6, 10, 18, 2, 3, 5, 3, 5, 3, 5],
+];
+/** Behind the first byte: how many say how many more come, of bytes, extensions and texts. */
+const LENGTH_BYTES: ReadonlyMap<number, number> = new Map([
+  ...[0xc4, 0xc7, 0xd9].map((first): [number, number] => [first, 1]),
+  ...[0xc5, 0xc8, 0xda].map((first): [number, number] => [first, 2]),
+  ...[0xc6, 0xc9, 0xdb].map((first): [number, number] => [first, 4]),
+]);
+
+/** Of one value of MessagePack; of a list or map without what is in it, which are values of their own. */
+function valueBytes(bytes: Uint8Array, at: number): number {
+  const first = bytes[at] ?? 0;
+  if (first >= 0xa0 && first < 0xc0) return 1 + (first & 0x1f);
+  if (first < 0xc0 || first >= 0xe0) return 1;
+  let more = 0;
+  for (const byte of bytes.subarray(at + 1, at + 1 + (LENGTH_BYTES.get(first) ?? 0))) more = more * 256 + byte;
+  return (HEAD_BYTES[first - 0xc0] ?? 1) + more;
 }
 
 function idsOf(value: unknown, list: string): readonly Digest[] {

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What stands in a store, name by name, in pages. Layer: repo. */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, type ErrorCode, passOthers } from "../base/errors.ts";
+import { type ErrorCode, passOthers } from "../base/errors.ts";
 import type { Name, NamePattern } from "../base/names.ts";
 import { NAME_FAMILIES, nameRef } from "../base/ref-path.ts";
 import type { HeadView } from "../refs/head-view.ts";
+import type { Verdict } from "../trust/verdict.ts";
 import { type Policies, readPolicies, readStatement } from "./dossier.ts";
 import { type Names, openNames } from "./names.ts";
-import { judge } from "./resolve.ts";
+import { judge, setAsideText } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
-/** `denied`: once promoted and still the head, but not trusted now. */
+/**
+ * `denied`: once promoted and still the head, but not trusted now; or its statements wait for what they follow.
+ * `revoked`, `deleted`: by its head, or by a denial that came without what it follows.
+ */
 export type ListedState = "trusted" | "denied" | "revoked" | "deleted" | "proposed" | "quarantined" | "acquired";
 
 export interface Listed {
@@ -107,6 +111,10 @@ async function describeName(store: Store, head: HeadView, policies: Policies, na
     if ((await head.readRef(nameRef(family, name))) === undefined) continue;
     return { name, proposed, ...(await describeChain(store, head, policies, name)) };
   }
+  // A denial that came alone denies at once; a promotion that came alone says nothing yet.
+  const waits = (await head.readRef(nameRef("waiting", name))) !== undefined;
+  const waiting = waits ? await describeChain(store, head, policies, name) : undefined;
+  if (waiting !== undefined && waiting.code !== "NOT_TRUSTED") return { name, proposed, ...waiting };
   if (candidate !== undefined) {
     return { name, state: "proposed", manifest: (await readStatement(store, candidate)).value.manifest, proposed };
   }
@@ -114,25 +122,40 @@ async function describeName(store: Store, head: HeadView, policies: Policies, na
     const manifest = await head.readRef(nameRef(family, name));
     if (manifest !== undefined) return { name, state: family, manifest, proposed };
   }
+  if (waiting !== undefined) return { name, proposed, ...waiting };
   for (const family of NAME_FAMILIES) {
     if ((await head.readRef(nameRef(family, name))) === undefined) continue;
-    throw new CofferError("CORRUPT", `${name.text}: expected a chain beside its refs, found none`);
+    // Damage of one name hides no other.
+    const why = `${name.text}: expected a chain beside its refs, found none`;
+    return { name, state: "denied", code: "CORRUPT", why, proposed };
   }
   return undefined;
 }
 
-async function describeChain(store: Store, head: HeadView, policies: Policies, name: Name) {
+async function describeChain(
+  store: Store,
+  head: HeadView,
+  policies: Policies,
+  name: Name,
+): Promise<Pick<Listed, "state" | "manifest" | "code" | "why">> {
   try {
     const verdict = await judge(store, head, name, policies);
-    const [reason] = verdict.reasons;
+    const state = denialOf(verdict);
+    const last = state === "deleted" ? verdict.reasons.find(({ code }) => code === "DELETED") : undefined;
+    const reason = last ?? verdict.reasons[0];
     const manifest = verdict.manifest === undefined ? {} : { manifest: verdict.manifest };
-    if (reason === undefined) return { state: "trusted" as const, ...manifest };
-    const why = { code: reason.code, why: reason.text };
-    if (verdict.standing === "revoked" || verdict.standing === "deleted")
-      return { state: verdict.standing, ...manifest, ...why };
-    return { state: "denied" as const, ...manifest, ...why };
+    if (reason === undefined) return { state: "trusted", ...manifest };
+    return { state, ...manifest, code: reason.code, why: setAsideText(verdict) ?? reason.text };
   } catch (error) {
     passOthers(error);
-    return { state: "denied" as const, code: error.code, why: error.message };
+    return { state: "denied", code: error.code, why: error.message };
   }
+}
+
+/** What a name is called that has a chain, or statements that wait, and is not trusted. */
+export function denialOf({ standing, reasons }: Verdict): "denied" | "revoked" | "deleted" {
+  if (standing === "revoked" || standing === "deleted") return standing;
+  if (standing !== "none") return "denied";
+  const codes = new Set(reasons.map(({ code }) => code));
+  return codes.has("DELETED") ? "deleted" : codes.has("REVOKED") ? "revoked" : "denied";
 }

@@ -4,12 +4,13 @@
  * Layer: repo. The folder need not know links.
  */
 import { basename, dirname } from "node:path";
-import { CofferError } from "../base/errors.ts";
+import { passOthers } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
-import { namesIn, tempName } from "../objects/layout.ts";
+import { tempName } from "../objects/layout.ts";
 import { writerStates } from "../objects/leftovers.ts";
 import { discard, writeTemp } from "../refs/temp-file.ts";
+import { namesOn } from "../sync/places.ts";
 import type { Ports } from "./ports.ts";
 
 const PART_BEGIN = ".coffer-part-";
@@ -22,27 +23,33 @@ export function partName({ writer }: Files, random: Random): string {
 /** Removes such files of processes that ended. Others may be at work in the same folder. */
 export async function sweepParts(files: Files): Promise<void> {
   const stateOf = writerStates(files);
-  for (const name of await namesIn(files, ".")) {
+  for (const name of (await namesOn(files, ".", "the folder to write to")) ?? []) {
     if (!name.startsWith(PART_BEGIN)) continue;
     if (stateOf(name.slice(PART_BEGIN.length)) === "gone") await files.remove(name);
   }
 }
 
+/** Whether a folder is at an absolute path, or what leads to one; false for anything else and for nothing. */
+export async function isFolderAt({ openFolder }: Pick<Ports, "openFolder">, path: string): Promise<boolean> {
+  try {
+    return (await openFolder(path).isEmpty(".")) !== undefined; // reads one entry, however many there are
+  } catch (error) {
+    passOthers(error, "CORRUPT"); // in a store that is what something else in a folder's place means
+    return false;
+  }
+}
+
 /**
+ * Takes the place of what is there.
  * @param path - absolute
- * @param replace - takes the place of what is there
- * @throws CofferError EXISTS, NO_SPACE, READ_ONLY, IO_ERROR
+ * @throws CofferError NO_SPACE, READ_ONLY, IO_ERROR
  */
 export async function writeOutside(
   { openFolder, random }: Pick<Ports, "openFolder" | "random">,
   path: string,
   bytes: Uint8Array,
-  replace: boolean,
 ): Promise<void> {
   const [files, name] = [openFolder(dirname(path)), basename(path)];
-  if (!replace && (await files.stat(name)) !== undefined) {
-    throw new CofferError("EXISTS", `${name}: expected a file that is not there yet`);
-  }
   await sweepParts(files);
   const temp = partName(files, random);
   await writeTemp(files, temp, bytes, 0o644);

@@ -10,6 +10,7 @@ import { LIMITS } from "../base/limits.ts";
 import { type Label, parseLabel } from "../base/names.ts";
 import { quote } from "../base/quote.ts";
 import type { GitId } from "../git/git-object.ts";
+import { fingerprint } from "../keys/public-key.ts";
 import {
   digest,
   documentOf,
@@ -25,7 +26,7 @@ import {
 import { ensureFolders, parentFolder, tempPath } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { discard, writeTemp } from "../refs/temp-file.ts";
-import { type Delivery, needKnownKey, readReceipt } from "./delivery.ts";
+import { type Delivery, isNewer, needKnownKey, readReceipt } from "./delivery.ts";
 import type { Store } from "./store.ts";
 
 /** How a remote is reached. */
@@ -40,6 +41,9 @@ export interface Remote {
   /** Of a git host: the commit that was last pushed to or fetched from it. */
   readonly commit?: GitId;
 }
+
+/** A remote, or a place that has no name here; of that nothing is noted. */
+export type Peer = Omit<Remote, "name"> & Partial<Pick<Remote, "name">>;
 
 const FILE = "local/remotes/remotes.json";
 const RECEIPTS = "local/remotes";
@@ -106,8 +110,13 @@ export async function needRemote(store: Store, name: string): Promise<Remote> {
   const remotes = await listRemotes(store);
   const found = remotes.find((remote) => remote.name === name);
   if (found !== undefined) return found;
+  throw noSuchRemote(remotes, name, "no remote is called so");
+}
+
+/** @param why - what was looked for */
+export function noSuchRemote(remotes: readonly Remote[], name: string, why: string): CofferError {
   const known = remotes.length === 0 ? "none" : remotes.map((remote) => remote.name).join(", ");
-  throw new CofferError("REMOTE_NOT_FOUND", `no remote is called ${quote(name, 80)}; there are: ${known}`);
+  return new CofferError("REMOTE_NOT_FOUND", `${quote(name, 80)}: ${why}; remotes that there are: ${known}`);
 }
 
 /** @param address - see `Remote.url`. @throws CofferError EXISTS, USAGE, NAME_INVALID, LIMIT_EXCEEDED, NO_STORE_KEY */
@@ -149,10 +158,13 @@ const receiptPath = (name: Label): string => `${RECEIPTS}/${name}.receipt`;
 
 /**
  * Keeps a receipt that came from a remote, unless a newer one is here.
- * @throws CofferError USAGE - it is of another store than the one before; SIGNATURE_INVALID - it is by another key; as `readReceipt`
+ * @returns the newest
+ * @throws CofferError USAGE - it is this store's own, or of another store than the one before; SIGNATURE_INVALID - it is by another key; as `readReceipt`
  */
 export async function keepReceipt(store: Store, { name }: Pick<Remote, "name">, file: Uint8Array): Promise<Delivery> {
   const delivery = await readReceipt(file);
+  if (delivery.receipt.value.store === store.id)
+    throw new CofferError("USAGE", `${name}: expected another store's receipt, found this store's own`);
   const before = await lastReceipt(store, name);
   await needKnownKey(store, delivery, before);
   if (before !== undefined && before.receipt.value.store !== delivery.receipt.value.store) {
@@ -160,9 +172,21 @@ export async function keepReceipt(store: Store, { name }: Pick<Remote, "name">, 
     const found = `found one of ${short(delivery.receipt.value.store)}: give each store a remote of its own`;
     throw new CofferError("USAGE", `${text}, ${found}`);
   }
-  if (before !== undefined && before.receipt.value.log.number > delivery.receipt.value.log.number) return before;
+  if (before !== undefined && isNewer(before, delivery)) return before;
   await put(store, receiptPath(name), file);
+  if (before === undefined) await tellFirst(store, name, delivery);
   return delivery;
+}
+
+/** Whoever comes first is taken for the receiver from then on, so that somebody has to look; not where that store was found there. */
+async function tellFirst(store: Store, name: Label, { receipt: { value } }: Delivery): Promise<void> {
+  const found = (await listRemotes(store)).find((remote) => remote.name === name)?.store;
+  if (found === value.store) return;
+  const text = `${name}: first receipt from store ${value.store}, key ${fingerprint(value.storeKey)}`;
+  const other = found === undefined ? "" : ` (what was found there before is store ${short(found)})`;
+  store.warnings.push(
+    `${text}${other}: compare both with the people who keep it; if it is another store, \`coffer remote remove ${name}\` forgets it`,
+  );
 }
 
 /** The newest receipt of a remote; undefined if none has come. @throws CofferError CORRUPT */

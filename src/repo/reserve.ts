@@ -3,7 +3,7 @@
  * Space and inodes kept back in local/reserve, so that a name can be revoked on a disk that is full. Layer: repo.
  * Made by `init`, given up by an act that must not fail for want of room, made again by the next commit that has room.
  */
-import { createHash } from "node:crypto";
+import { createCipheriv, hash } from "node:crypto";
 import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Random } from "../base/ports.ts";
 import type { Files } from "../objects/files.ts";
@@ -22,7 +22,8 @@ const NAMES: readonly string[] = Array.from({ length: PIECES }, (_, index) => St
 
 /** Bytes that no file system can compress, nor fold into those of another piece. */
 function pieceBytes(name: string): Uint8Array {
-  return createHash("shake256", { outputLength: PIECE_BYTES }).update(`coffer reserve ${name}`).digest();
+  const key = hash("sha256", `coffer reserve ${name}`, "buffer");
+  return createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(PIECE_BYTES));
 }
 
 /** How many pieces are there, and how many there should be. @throws CofferError IO_ERROR, CORRUPT */

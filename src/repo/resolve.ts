@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Verdicts on names at a head. One `evaluate` serves every caller. Layer: repo. */
+import { short } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
 import type { Name } from "../base/names.ts";
 import { nameRef } from "../base/ref-path.ts";
@@ -9,17 +10,22 @@ import type { Stored } from "../objects/documents/schema.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { type EvaluateInput, evaluate, type Member } from "../trust/evaluate.ts";
 import type { Verdict } from "../trust/verdict.ts";
-import { Dossier, type Policies, readPolicies } from "./dossier.ts";
+import { firstMissing } from "./blobs.ts";
+import { Dossier, type Policies, type Reading, readPolicies } from "./dossier.ts";
 import type { Store } from "./store.ts";
 
+/** What judging needs of a store. */
+export type Judging = Reading &
+  Pick<Store, "memoryFacts" | "noteTime"> & { readonly ports: Pick<Store["ports"], "clock"> };
+
 /** Judges a name as it stands at `head`. */
-export async function judge(store: Store, head: HeadView, name: Name, policies?: Policies): Promise<Verdict> {
+export async function judge(store: Judging, head: HeadView, name: Name, policies?: Policies): Promise<Verdict> {
   const chainOf = policies ?? (await readPolicies(store, head));
   return judgeWith(store, head, chainOf, name, new Dossier(store, head, chainOf, name));
 }
 
 async function judgeWith(
-  store: Store,
+  store: Judging,
   head: HeadView,
   policies: Policies,
   name: Name,
@@ -33,7 +39,7 @@ async function judgeWith(
  * @param dossier - of the same name at the same head, with what it has read already
  */
 export async function judgeCandidate(
-  store: Store,
+  store: Judging,
   head: HeadView,
   policies: Policies,
   name: Name,
@@ -44,7 +50,7 @@ export async function judgeCandidate(
 }
 
 async function judgeChain(
-  store: Store,
+  store: Judging,
   head: HeadView,
   policies: Policies,
   name: Name,
@@ -55,18 +61,29 @@ async function judgeChain(
   const verdict = evaluate(await gather(store, head, policies, name, dossier, chain, candidate));
   if (head.past === true) return asOf(head, verdict);
   await noteIssued(store, verdict, chain);
-  return verdict;
+  return withMissing(store, verdict, dossier);
+}
+
+/** What lacks its bytes cannot have been inspected here: that is told before the evidence that nobody could make. */
+async function withMissing(store: Judging, verdict: Verdict, dossier: Dossier): Promise<Verdict> {
+  const lacking = verdict.reasons.find(({ code }) => code === "EVIDENCE_MISSING");
+  if (lacking === undefined || verdict.manifest === undefined) return verdict;
+  const file = await firstMissing(store, (await dossier.manifest(verdict.manifest)).value);
+  if (file === undefined) return verdict;
+  const bytes = `blob ${short(file.sha256)} (${file.path}) has not come yet: import a bundle that carries it`;
+  const told = { code: "BLOB_MISSING", text: `${bytes}; until then, ${lacking.text}` } as const;
+  return { ...verdict, reasons: verdict.reasons.map((reason) => (reason === lacking ? told : reason)) };
 }
 
 /** Only a statement whose signatures were found good may say what time it cannot be before. */
-export async function noteIssued(store: Store, verdict: Verdict, chain: readonly Member[]): Promise<void> {
+export async function noteIssued(store: Judging, verdict: Verdict, chain: readonly Member[]): Promise<void> {
   const deciding = chain.find((member) => member.id === verdict.statement);
   if (verdict.trusted && deciding !== undefined) await store.noteTime(timeSeconds(deciding.value.issuedAt));
 }
 
 /** All that `evaluate` is to judge of `chain`. */
 export async function gather(
-  store: Store,
+  store: Judging,
   head: HeadView,
   policies: Policies,
   name: Name,
@@ -138,6 +155,12 @@ export async function resolve(store: Store, name: Name): Promise<Resolved> {
   return { verdict, manifest };
 }
 
+/** What can be said of a name of which there are only promotions that cannot be judged yet. */
+export function setAsideText({ reasons, notEstablished }: Verdict): string | undefined {
+  if (reasons[0]?.code !== "NOT_TRUSTED") return undefined;
+  return notEstablished.find(({ id }) => id === "set-aside")?.text;
+}
+
 /** The error that says why a verdict is no. */
 export async function refusal(head: HeadView, name: Name, verdict: Verdict): Promise<CofferError> {
   const [first, ...others] = verdict.reasons;
@@ -149,6 +172,8 @@ export async function refusal(head: HeadView, name: Name, verdict: Verdict): Pro
         return new CofferError("NOT_TRUSTED", `${name.text} is ${family}, and was never promoted`);
       }
     }
+    const aside = setAsideText(verdict);
+    if (aside !== undefined) return new CofferError("NOT_TRUSTED", `${name.text} is not trusted: ${aside}`);
     return new CofferError("NAME_NOT_FOUND", `nothing is known by the name ${name.text}`);
   }
   return new CofferError(first.code, `${name.text} is not trusted: ${first.text}`, {

@@ -60,6 +60,11 @@ export class Probe<T> {
     return this.next;
   }
 
+  /** Resolves once nothing runs that was asked for so far. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([this.running, this.next]);
+  }
+
   private async after(running: Promise<T>): Promise<T> {
     await Promise.allSettled([running]);
     this.next = undefined;

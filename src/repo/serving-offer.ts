@@ -8,31 +8,28 @@
  * for nothing here is in none of these, and what is not in an index cannot be asked for.
  */
 import type { Digest } from "../base/digest.ts";
-import { passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
-import { type Name, type NameText, parseName } from "../base/names.ts";
-import { parseRefPath } from "../base/ref-path.ts";
-import { timeSeconds } from "../base/time.ts";
 import { signSshsig } from "../keys/sshsig.ts";
 import type { Stored } from "../objects/documents/schema.ts";
-import { blobPath } from "../objects/layout.ts";
-import type { ObjectReader } from "../objects/object-store.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import type { BundleIndex } from "../sync/bundle-index.ts";
-import { snapshotIndex } from "../sync/snapshot.ts";
+import { joinSnapshot } from "../sync/snapshot.ts";
 import { type Item, MOST_PARTS } from "../sync/source.ts";
 import { smallItemBytes } from "../sync/volume-writer.ts";
-import type { Verdict } from "../trust/verdict.ts";
+import { Aftermath } from "./serving-aftermath.ts";
+import { Probe } from "./serving-cache.ts";
+import { ServingDraft } from "./serving-draft.ts";
+import { clockOf, isInTime, type Span } from "./serving-time.ts";
 import type { Store } from "./store.ts";
 
 /** What is lost of a blob when its download is interrupted, at most. */
 const PART_BYTES = 64 * 1024 * 1024;
 /** Offers that can be asked for: who began with one is not sent away by the next entry of the log. */
 const KEPT = 3;
-/** An offer is made anew after this long even where nothing moved: ends of trust come by time, too. */
-const LONGEST_S = 600;
+/** While a store's names are read its log may move: so often what moved meanwhile is read as well. */
+const CATCHING_UP = 3;
 /** Work in one turn of the event loop: downloads that have to be cut wait no longer. */
-const TURN_MS = 10;
+const TURN_MS = 4;
 
 type SmallItem = Extract<Item, { kind: "object" | "signature" }>;
 
@@ -45,36 +42,58 @@ export interface Offer {
   readonly documentBytes: number;
 }
 
-interface Current {
-  readonly head: Digest;
-  readonly fromS: number;
-  readonly untilS: number;
+/** The moment at which somebody asked for an offer. */
+export interface Asked {
+  /** The newest at that moment. */
+  readonly head: HeadView;
+  /** The entry of the log that is new enough for whoever asked, but for what was denied after it. */
+  readonly since: number;
+}
+
+interface Current extends Span {
+  readonly head: HeadView;
   readonly offer: Offer;
+  readonly aftermath: Aftermath;
 }
 
 export class ServingOffers {
   private readonly store: Store;
-  private readonly verdict: (head: HeadView, name: Name) => Promise<Verdict>;
+  private readonly head: () => Promise<HeadView>;
+  private readonly breath = new Breath();
+  private readonly draft: ServingDraft;
   private readonly kept: Offer[] = [];
+  private readonly making = new Probe(() => this.make());
   private current: Current | undefined;
-  private making: Promise<unknown> = Promise.resolve();
 
-  /** @param verdict - of a name at a head, now */
-  constructor(store: Store, verdict: (head: HeadView, name: Name) => Promise<Verdict>) {
+  /** @param head - the newest, looked for after the call was made */
+  constructor(store: Store, head: () => Promise<HeadView>) {
     this.store = store;
-    this.verdict = verdict;
+    this.head = head;
+    this.draft = new ServingDraft(store, () => this.breath.take());
   }
 
-  /** The offer at a head. One is made at a time, however many ask. @throws CofferError CORRUPT, UNSUPPORTED, IO_ERROR */
-  async at(head: HeadView): Promise<Offer> {
-    const made = this.making.then(async () => {
-      const nowS = this.store.ports.clock();
-      const { current } = this;
-      if (current?.head === head.id && current.fromS <= nowS && nowS < current.untilS) return current.offer;
-      return this.make(head, nowS);
-    });
-    this.making = Promise.allSettled([made]);
-    return made;
+  /** @param since - an entry that is new enough; without it, the newest. @throws CofferError CORRUPT, LOG_BEHIND_MEMORY */
+  async asked(since?: number): Promise<Asked> {
+    const head = await this.head();
+    return { head, since: Math.min(since ?? head.number, head.number) };
+  }
+
+  /**
+   * The newest offer that was made, unless it lacks something that was committed up to `since`, or denied up to the moment of
+   * asking, or time has changed it. @throws CofferError CORRUPT
+   */
+  async madeFor({ head, since }: Asked): Promise<Offer | undefined> {
+    const known = this.current;
+    if (known === undefined || known.head.number < since || !isInTime(known, clockOf(this.store))) return undefined;
+    return (await known.aftermath.isQuiet(head)) ? known.offer : undefined;
+  }
+
+  /**
+   * The offer at the newest head. One is made at a time, however many ask, and whoever asks meanwhile shares the next.
+   * @throws CofferError CORRUPT, UNSUPPORTED, IO_ERROR; Closed
+   */
+  newest(): Promise<Offer> {
+    return this.making.ask();
   }
 
   /** One of the newest offers, by the id of its index. */
@@ -87,26 +106,36 @@ export class ServingOffers {
     return smallItemBytes(this.store, item);
   }
 
-  private async make(head: HeadView, fromS: number): Promise<Offer> {
-    const breath = new Breath();
-    const { names, trusted, untilS } = await this.look(head, fromS, breath);
-    const { files, storeKey, log } = this.store;
-    const objects: ObjectReader = {
-      read: async (id) => {
-        await breath.take();
-        return this.store.objects.read(id);
-      },
-    };
-    const index = await snapshotIndex({ files, objects, storeKey, log }, head, {
-      ...{ names, candidates: false, withBlobs: (name) => trusted.has(name) },
-      // What lies in the trash alone is not handed out.
-      without: async (blob, sizeBytes) => (await files.stat(blobPath(blob)))?.sizeBytes !== sizeBytes,
-      partBytes,
-    });
+  /** Ends what is being made, at its next step; nothing is made any more. */
+  async close(): Promise<void> {
+    this.breath.stop();
+    await this.making.settled();
+  }
+
+  /** How many names were judged and read so far. */
+  get reads(): number {
+    return this.draft.reads;
+  }
+
+  private async make(): Promise<Offer> {
+    this.breath.check();
+    let head = await this.head();
+    const known = this.current;
+    if (known?.head.id === head.id && isInTime(known, clockOf(this.store))) return known.offer;
+    let draft = await this.draft.follow(head);
+    for (let more = 0; more < CATCHING_UP; more += 1) {
+      const newer = await this.head();
+      if (newer.id === head.id && isInTime(draft, clockOf(this.store))) break;
+      head = newer;
+      draft = await this.draft.follow(head);
+    }
+    const index = await joinSnapshot(this.store, head, draft, partBytes, () => this.breath.take());
     const offer = this.byIndex(index.id) ?? (await this.offerOf(index));
     if (!this.kept.includes(offer)) this.kept.unshift(offer);
     this.kept.splice(KEPT);
-    this.current = { head: head.id, fromS, untilS, offer };
+    const { from, untilS } = draft;
+    const aftermath = new Aftermath(this.store, head, offer.documents, () => this.breath.take());
+    this.current = { head, from, untilS, offer, aftermath };
     return offer;
   }
 
@@ -117,43 +146,33 @@ export class ServingOffers {
     const signature = await signSshsig(await this.store.needSigner(), "coffer-bundle", index.bytes);
     return { index, signature, documents, documentBytes };
   }
-
-  /** Which names were ever trusted, and which are now. */
-  private async look(head: HeadView, fromS: number, breath: Breath) {
-    const names: Name[] = [];
-    const trusted = new Set<NameText>();
-    let untilS = fromS + LONGEST_S;
-    for (const name of await promotedAt(head)) {
-      await breath.take();
-      const verdict = await this.judge(head, name);
-      if (verdict === undefined || !verdict.everTrusted) continue;
-      names.push(name);
-      if (verdict.trusted) trusted.add(name.text);
-      if (verdict.validUntil !== undefined) untilS = Math.min(untilS, timeSeconds(verdict.validUntil));
-    }
-    return { names, trusted, untilS };
-  }
-
-  /** undefined where damage keeps it from being judged: such a name is on no page either. */
-  private async judge(head: HeadView, name: Name): Promise<Verdict | undefined> {
-    try {
-      const verdict = await this.verdict(head, name);
-      return verdict.reasons[0]?.code === "CORRUPT" ? undefined : verdict;
-    } catch (error) {
-      passOthers(error, "CORRUPT");
-      return undefined;
-    }
-  }
 }
+
+/** What ends an offer that is being made when the server closes: no fault of anything. */
+export class Closed extends Error {}
 
 /** Lets others have their turn between two steps: reading a store's files alone does not. */
 class Breath {
   private sinceMs = performance.now();
+  private isStopped = false;
 
-  async take(): Promise<void> {
-    if (performance.now() - this.sinceMs < TURN_MS) return;
-    await new Promise((go) => setImmediate(go));
-    this.sinceMs = performance.now();
+  stop(): void {
+    this.isStopped = true;
+  }
+
+  check(): void {
+    if (this.isStopped) throw new Closed("closed");
+  }
+
+  take(): Promise<void> | undefined {
+    this.check();
+    if (performance.now() - this.sinceMs < TURN_MS) return undefined;
+    return new Promise((go) => {
+      setImmediate(() => {
+        this.sinceMs = performance.now();
+        go();
+      });
+    });
   }
 }
 
@@ -161,13 +180,4 @@ class Breath {
 function partBytes(largestBytes: number): number {
   const least = Math.ceil(largestBytes / MOST_PARTS / LIMITS.chunkBytes) * LIMITS.chunkBytes;
   return Math.max(PART_BYTES, least);
-}
-
-async function promotedAt(head: HeadView): Promise<readonly Name[]> {
-  const found = new Set<NameText>();
-  for await (const [ref] of head.listRefs()) {
-    const parsed = parseRefPath(ref);
-    if (parsed.family === "trusted" || parsed.family === "chain") found.add(parsed.name.text);
-  }
-  return [...found].sort().map((text) => parseName(text));
 }

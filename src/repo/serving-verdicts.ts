@@ -14,6 +14,7 @@ import type { Verdict } from "../trust/verdict.ts";
 import { Dossier, type Policies, readPolicies } from "./dossier.ts";
 import { gather, noteIssued } from "./resolve.ts";
 import { LeastRecent } from "./serving-cache.ts";
+import { clockOf, isInTime, type Span } from "./serving-time.ts";
 import type { Store } from "./store.ts";
 
 /** What is kept, by weight: what was gathered for a name counts as so many files, besides those in its manifests. */
@@ -32,11 +33,9 @@ interface Gathered {
   readonly atS: number;
 }
 
-interface Kept extends Gathered {
+interface Kept extends Gathered, Span {
   readonly head: HeadView;
   readonly verdict: Verdict;
-  readonly fromS: number;
-  readonly untilS: number;
 }
 
 export class ServingVerdicts {
@@ -58,31 +57,25 @@ export class ServingVerdicts {
   /** @throws CofferError CORRUPT, UNSUPPORTED, IO_ERROR - it could not be judged */
   async at(head: HeadView, name: Name): Promise<Verdict> {
     const kept = this.kept.get(name.text);
-    const nowS = this.store.ports.clock();
-    if (kept?.head.id === head.id && kept.fromS <= nowS && this.laterS(nowS) < kept.untilS) return kept.verdict;
+    if (kept?.head.id === head.id && isInTime(kept, clockOf(this.store))) return kept.verdict;
     const key = `${head.id} ${name.text}`;
     const running = this.running.get(key) ?? this.judge(head, name, kept).finally(() => this.running.delete(key));
     this.running.set(key, running);
     return running;
   }
 
-  /** `evaluate` holds ends against the clock floor too, and the floor may have risen since. */
-  private laterS(nowS: number): number {
-    return Math.max(nowS, this.store.memoryFacts().floorS ?? nowS);
-  }
-
   private async judge(head: HeadView, name: Name, before: Kept | undefined): Promise<Verdict> {
     const startS = this.store.ports.clock();
     const young = before !== undefined && before.atS <= startS && startS < before.atS + LONGEST_S;
     const found = young && (await holds(before, head)) ? before : await this.gather(head, name, startS);
-    const nowS = this.store.ports.clock();
+    const from = clockOf(this.store);
     const log = { number: head.number, id: head.id };
-    const verdict = evaluate({ ...found.input, log, nowS, memory: this.store.memoryFacts() });
+    const verdict = evaluate({ ...found.input, log, nowS: from.nowS, memory: this.store.memoryFacts() });
     await noteIssued(this.store, verdict, found.input.chain);
     const turnS = verdict.validUntil === undefined ? Number.POSITIVE_INFINITY : timeSeconds(verdict.validUntil);
     const untilS = Math.min(turnS, found.atS + LONGEST_S);
     const { input, reads, atS } = found;
-    this.kept.set(name.text, { input, reads, atS, head, verdict, fromS: nowS, untilS });
+    this.kept.set(name.text, { input, reads, atS, head, verdict, from, untilS });
     return verdict;
   }
 

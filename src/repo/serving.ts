@@ -17,13 +17,13 @@ import { missingBlob, readChunkList } from "./blobs.ts";
 import { readManifest } from "./dossier.ts";
 import { LeastRecent, Probe } from "./serving-cache.ts";
 import { ServingNames } from "./serving-names.ts";
-import { type Offer, ServingOffers } from "./serving-offer.ts";
+import { type Asked, Closed, type Offer, ServingOffers } from "./serving-offer.ts";
 import { ServingReceipts } from "./serving-receipts.ts";
 import { ServingVerdicts } from "./serving-verdicts.ts";
 import type { Store } from "./store.ts";
 
-export type { HeadView, ManifestFile, Offer, SharedBlob, Verdict };
-export { PIECE_BYTES };
+export type { Asked, HeadView, ManifestFile, Offer, SharedBlob, Verdict };
+export { Closed, PIECE_BYTES };
 
 /** Files in all manifests that are kept parsed; one larger manifest is kept alone. */
 const MANIFEST_FILES = 200_000;
@@ -70,7 +70,7 @@ export class Serving {
       this.receipts = new ServingReceipts(files, receipts, ports.clock, onFault);
     }
     this.verdicts = new ServingVerdicts(store);
-    this.offers = new ServingOffers(store, (head, name) => this.verdict(head, name));
+    this.offers = new ServingOffers(store, () => this.head());
     this.blobs = new SharedBlobs(store.files, new ChunkCache(CHUNK_BYTES));
     this.probe = new Probe(() => store.head());
   }
@@ -128,9 +128,10 @@ export class Serving {
     return undefined;
   }
 
-  /** Closes what stays open between requests. */
-  close(): Promise<void> {
-    return this.names.close();
+  /** Closes what stays open between requests, and ends an offer that is being made. */
+  async close(): Promise<void> {
+    await this.offers.close();
+    await this.names.close();
   }
 
   /** Opens the blob of a file for one of many readers; must be closed. @throws CofferError CORRUPT, IO_ERROR */

@@ -10,7 +10,7 @@ import type { HeadView } from "../refs/head-view.ts";
 import type { Verdict } from "../trust/verdict.ts";
 import { type Candidate, readCandidate } from "./candidates.ts";
 import { Dossier, readManifest, readPolicies } from "./dossier.ts";
-import type { ListedState } from "./list.ts";
+import { denialOf, type ListedState } from "./list.ts";
 import { judge, refusal } from "./resolve.ts";
 import type { Store } from "./store.ts";
 
@@ -34,6 +34,7 @@ const FAMILIES = [
   "quarantined",
   "acquired",
   "chain",
+  "waiting",
 ] as const;
 
 /** @throws CofferError NAME_NOT_FOUND, CORRUPT */
@@ -67,8 +68,8 @@ export async function show(store: Store, name: Name, at?: HeadView): Promise<Sho
 /** As `list` calls it. */
 function stateOf(verdict: Verdict, refs: Shown["refs"]): ListedState {
   if (verdict.trusted) return "trusted";
-  if (verdict.standing === "revoked" || verdict.standing === "deleted") return verdict.standing;
-  if (refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) return "denied";
+  const denial = denialOf(verdict);
+  if (denial !== "denied" || refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) return denial;
   const waiting = (["proposed", "quarantined", "acquired"] as const).find((family) =>
     refs.some(({ ref }) => ref.startsWith(`refs/${family}/`)),
   );

@@ -16,11 +16,13 @@ import { ensureFolders, TEMP_FOLDER } from "../objects/layout.ts";
 import { sweepLeftovers } from "../objects/leftovers.ts";
 import { type ObjectReader, openObjects, readObject } from "../objects/object-store.ts";
 import { WriteBatch } from "../objects/write-batch.ts";
+import { areViewsBehind, followWithViews } from "../refs/follow.ts";
 import { type HeadView, viewOf } from "../refs/head-view.ts";
 import { type Log, openLog } from "../refs/log.ts";
 import type { LogEntry, LogLine } from "../refs/log-entry.ts";
 import { type Memory, openMemory, type Seen } from "../refs/memory.ts";
 import { EMPTY_TREE, NodeCache } from "../refs/ref-node.ts";
+import { diffTrees, type Move } from "../refs/ref-tree.ts";
 import { type Act, commit } from "../refs/transaction.ts";
 import { finishAdoption } from "./log-swap.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
@@ -135,6 +137,19 @@ export class Store {
     }
   }
 
+  /** Writes the views that a stopped process did not. What cannot be written is told, and stops nothing. */
+  async mendViews(): Promise<void> {
+    const entry = await this.log.findHead();
+    await this.#remember(entry);
+    try {
+      if (!(await areViewsBehind(this.log, entry.facts.number))) return;
+      await followWithViews(this.log, entry, { random: this.ports.random, readHead: () => this.head() });
+    } catch (error) {
+      passOthers(error);
+      this.warnings.push(`views under refs/ stay behind the log: ${error.message}`);
+    }
+  }
+
   /** A new batch of durable writes into this store. */
   batch(): WriteBatch {
     return new WriteBatch(this.files, this.ports.random);
@@ -165,18 +180,24 @@ export class Store {
     return { ...viewOf(entry, this.objects, this.#cache), past: true };
   }
 
+  /** What moved from the ref tree `root` to that of `head`. @throws CofferError CORRUPT - a node of either is damaged */
+  moves(root: Digest, head: HeadView): AsyncIterable<Move> {
+    return diffTrees(this.objects, root, head.root, this.#cache);
+  }
+
   /** Runs a transaction. @returns the entry, undefined if there was nothing to do. @throws as `commit` of refs */
   async commit(act: Act): Promise<CommittedEntry | undefined> {
     const { clock, random, sleep } = this.ports;
     const signer = await this.needSigner();
     await this.sweep();
-    await this.head();
-    const done = await commit(this.log, this.objects, act, { signer, clock, random, sleep, cache: this.#cache });
+    await this.mendViews();
+    const remember = (entry: LogEntry): Promise<void> => this.#remember(entry);
+    const ports = { signer, clock, random, sleep, cache: this.#cache, remember };
+    const done = await commit(this.log, this.objects, act, ports);
     if (done === undefined) return undefined;
     const late = (error: CofferError): void => void this.warnings.push(`after the commit: ${error.message}`);
     done.late.forEach(late);
     try {
-      await this.#remember(done.entry);
       await this.#tendIndex(done.entry);
     } catch (error) {
       passOthers(error);

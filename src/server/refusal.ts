@@ -25,6 +25,7 @@ export const REFUSALS = {
   HOST_REFUSED: refusalEntry(421, "this server does not answer for that host"),
   HEADERS_TOO_LARGE: refusalEntry(431, "the headers are too many or too long"),
   BUSY: refusalEntry(503, "as many clients as this server takes are being served: try again"),
+  PREPARING: refusalEntry(503, "what is trusted here is being gone through: try again"),
   VERSION_REFUSED: refusalEntry(505, "expected HTTP/1.1 or HTTP/1.0"),
 } as const satisfies Record<string, RefusalEntry>;
 
@@ -51,6 +52,17 @@ const RETRY_AFTER_S = 2;
 /** All places are taken; unlike other answers of 503, nothing is wrong. */
 export function refuseBusy(): Refusal {
   return refuse("BUSY", undefined, { "Retry-After": String(RETRY_AFTER_S) });
+}
+
+/** Going through a store's names takes longer than a client, or a proxy before it, waits for an answer. */
+export const PREPARED_AFTER_S = 5;
+
+/** Of a request for the index, and of its refusal: the entry of the log that is new enough for whoever asks. */
+export const SINCE_FIELD = "Coffer-Since";
+
+/** The work goes on; unlike other answers of 503, nothing is wrong. @param since - who sends it back may have what is made now */
+export function refusePreparing(since: number): Refusal {
+  return refuse("PREPARING", undefined, { "Retry-After": String(PREPARED_AFTER_S), [SINCE_FIELD]: String(since) });
 }
 
 /**

@@ -25,6 +25,9 @@ const DEFAULTS = {
   keepAliveMs: 60_000,
   maxConnections: 2048,
   maxDownloads: 256,
+  offerPatienceMs: 20_000,
+  offerGraceMs: 120_000,
+  offerSettleMs: 10_000,
 };
 /** Connections over the limit that may be told so at the same time; more are dropped without a word. */
 const TURNED_AWAY = 64;
@@ -42,6 +45,12 @@ export interface ServerOptions {
   readonly maxConnections?: number;
   /** Blobs being sent at the same time; each holds one piece of 256 KiB in memory. */
   readonly maxDownloads?: number;
+  /** How long a request waits for an index that is being made, or for a place, before it is told to ask again. */
+  readonly offerPatienceMs?: number;
+  /** How far a client that takes an index or its documents may fall behind 8 KiB a second. */
+  readonly offerGraceMs?: number;
+  /** How long a client that takes documents is let be, before a place is taken from it if it is slow and others wait. */
+  readonly offerSettleMs?: number;
   /** Makes receipts for blobs and goes by them; only where the store's account and disk allow it. */
   readonly receipts?: boolean;
   /** Told of damage, disk faults and bugs, for the operator; clients are told by their answers. */
@@ -71,7 +80,12 @@ export function createServer(store: Store, options: ServerOptions = {}): CofferS
     hosts: hostList(0, extraHosts),
     connections: new Connections(settings.maxConnections),
     downloads: new Downloads(serving, settings.maxDownloads, onFault),
-    offers: new OfferAnswers(serving),
+    offers: new OfferAnswers(serving.offers, {
+      patienceMs: settings.offerPatienceMs,
+      graceMs: settings.offerGraceMs,
+      settleMs: settings.offerSettleMs,
+      onFault,
+    }),
     onFault,
   };
   const server = makeHttpServer(context, settings);

@@ -4,8 +4,9 @@
  * has no power over names: a claim for planning, and for the officer who approves a transfer.
  * Layer: sync. Format: docs/format.md, "Bundles". Not here: what must hold between its members (index-rules.ts).
  */
-import type { CanonicalObject, CanonicalValue } from "../base/canonical-json.ts";
-import type { Digest } from "../base/digest.ts";
+import { createHash } from "node:crypto";
+import { type CanonicalObject, type CanonicalValue, encodeInPieces } from "../base/canonical-json.ts";
+import { type Digest, digestFromBytes } from "../base/digest.ts";
 import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { type NameText, parseName } from "../base/names.ts";
@@ -30,6 +31,7 @@ import {
   sortedBy,
 } from "../objects/documents/schema.ts";
 import { INDEX_RULES } from "./index-rules.ts";
+import { fromBundle, ofBundle } from "./malformed.ts";
 import { enforce } from "./rule.ts";
 import { type Item, itemPath, parseItem } from "./source.ts";
 
@@ -146,34 +148,87 @@ const schema: Schema<BundleIndex> = (value, at) => {
 
 const WHAT = "bundle index";
 
-/** @throws CofferError BUNDLE_INVALID - naming the member or the rule; UNSUPPORTED, LIMIT_EXCEEDED */
+/** @throws CofferError BUNDLE_INVALID - naming the member, the limit or the rule; UNSUPPORTED */
 export function parseBundleIndex(bytes: Uint8Array): Stored<BundleIndex> {
-  return asBundle(() => readDocument(schema, bytes, WHAT, LIMITS.bundleIndexBytes));
+  return fromBundle(() => readDocument(schema, bytes, WHAT, LIMITS.bundleIndexBytes, LIMITS.bundleIndexValues));
 }
 
-/** Writes the one encoding. Names, candidates and sets must be sorted. @throws as `parseBundleIndex` */
+/** Writes the one encoding. Names, candidates and sets must be sorted. @throws CofferError LIMIT_EXCEEDED; as `parseBundleIndex` */
 export function makeBundleIndex(index: BundleIndex): Stored<BundleIndex> {
-  const { log, names, candidates, storeKey, items } = index;
+  const { names, candidates, items } = index;
   const value: CanonicalObject = {
-    ...index,
-    type: "coffer/bundle",
-    version: 1,
-    storeKey: storeKey.text,
-    log: { number: log.number, head: log.head, earlier: log.earlier.map(({ number, head }) => ({ number, head })) },
+    ...plainMembers(index),
+    log: logValue(index),
     names: names.map((entry) => ({ ...entry })),
     candidates: candidates.map((entry) => ({ ...entry })),
-    items: items.map((entry) => [itemPath(entry), entry.sizeBytes]),
-    for: index.for && { ...index.for },
+    items: items.map(itemValue),
   };
-  return asBundle(() => makeDocument(schema, value, WHAT, LIMITS.bundleIndexBytes));
+  try {
+    return makeDocument(schema, value, WHAT, LIMITS.bundleIndexBytes, LIMITS.bundleIndexValues);
+  } catch (error) {
+    throw isCofferError(error, "LIMIT_EXCEEDED") ? error : ofBundle(error); // too much to send is nobody's damage
+  }
 }
 
-/** A medium that brings something malformed is a damaged or hostile one, never somebody's bad command line. */
-function asBundle<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!isCofferError(error, "JSON_INVALID", "DOCUMENT_INVALID")) throw error;
-    throw new CofferError("BUNDLE_INVALID", error.message, { cause: error });
+/** The members that are the same however the index is written. */
+function plainMembers(index: BundleIndex) {
+  const { names: _names, candidates: _candidates, items: _items, log: _log, ...plain } = index;
+  const receiver = index.for && { ...index.for };
+  return { ...plain, type: "coffer/bundle", version: 1, storeKey: index.storeKey.text, for: receiver } as const;
+}
+
+const itemValue = (item: Item): CanonicalValue => [itemPath(item), item.sizeBytes];
+
+function logValue({ log }: BundleIndex): CanonicalObject {
+  const earlier = log.earlier.map(({ number, head }) => ({ number, head }));
+  return { number: log.number, head: log.head, earlier };
+}
+
+/**
+ * As `makeBundleIndex`, byte for byte, in small steps. Its members were parsed or made one by one, so it is not read back;
+ * the rules between them are held against it all the same.
+ *
+ * @param breathe - called between two steps
+ * @throws CofferError BUNDLE_INVALID, LIMIT_EXCEEDED
+ */
+export async function makeLargeBundleIndex(
+  index: BundleIndex,
+  breathe: () => Promise<void> | undefined,
+): Promise<Stored<BundleIndex>> {
+  const { names, candidates, items, evidence, revocations, refusals } = index;
+  const pieces: Uint8Array[] = [];
+  const hash = createHash("sha256");
+  let length = 0;
+  const written = encodeInPieces({
+    ...plainMembers(index),
+    log: logValue(index),
+    names: () => mapped(names, (entry) => ({ ...entry })),
+    candidates: () => mapped(candidates, (entry) => ({ ...entry })),
+    items: () => mapped(items, itemValue),
+    ...{ evidence: () => evidence, revocations: () => revocations, refusals: () => refusals },
+  });
+  for (const piece of written) {
+    await breathe();
+    pieces.push(piece);
+    hash.update(piece);
+    length += piece.length;
+    if (length > LIMITS.bundleIndexBytes) {
+      const expected = `expected at most ${LIMITS.bundleIndexBytes} bytes`;
+      throw new CofferError("LIMIT_EXCEEDED", `${WHAT}: ${expected}, found more`);
+    }
   }
+  for (const [name, rule] of Object.entries(INDEX_RULES)) {
+    await breathe();
+    enforce({ [name]: rule }, index, WHAT);
+  }
+  return { id: digestFromBytes(hash.digest()), bytes: Buffer.concat(pieces), value: index };
+}
+
+function* mapped<T>(values: readonly T[], map: (value: T) => CanonicalValue): Generator<CanonicalValue> {
+  for (const value of values) yield map(value);
+}
+
+/** The policy root of who sends, as `init` prints it and `clone --root` takes it: its first version, which is numbered 1. */
+export function rootText(policies: BundleIndex["policies"]): string {
+  return `1:${policies[0] ?? ""}`;
 }

@@ -10,12 +10,13 @@ import { CofferError, isCofferError } from "../base/errors.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import { checkSshsig, parseSshsig, type SignatureNamespace } from "../keys/sshsig.ts";
 import type { BundleIndex } from "./bundle-index.ts";
+import { DAMAGE } from "./damage.ts";
 import { typeOf } from "./document-type.ts";
 import { fileInput } from "./input.ts";
 import { RangeCheck } from "./range-check.ts";
 import { type Item, itemPath, type Parcel, type Source } from "./source.ts";
 import { readItems, readNothingAfter, readOpening, type SignedIndex } from "./volume-reader.ts";
-import { DAMAGE, type Fault, openPlace, type Place, type Volumes } from "./volumes.ts";
+import { type Fault, openPlace, type Place, type Volumes } from "./volumes.ts";
 
 export interface Checked {
   /** Volumes of which no good copy is here, or folders' items; in words. */
@@ -69,8 +70,25 @@ async function checkCopy(
   checker: Checker,
   again: boolean,
 ): Promise<Fault | undefined> {
-  const file = await openPlace(place);
   const before = checker.mark();
+  try {
+    await readCopy(signed, number, place, checker, again);
+    return undefined;
+  } catch (error) {
+    if (!isCofferError(error, ...DAMAGE)) throw error;
+    checker.backTo(before);
+    return { what: place.what, error };
+  }
+}
+
+async function readCopy(
+  signed: SignedIndex,
+  number: number,
+  place: Place,
+  checker: Checker,
+  again: boolean,
+): Promise<void> {
+  const file = await openPlace(place);
   try {
     const input = fileInput(file, place.what, 0, (await file.stat()).sizeBytes);
     const { firstMember } = await readOpening(input, place.what, signed);
@@ -78,11 +96,6 @@ async function checkCopy(
       await checker.check(parcel);
     }
     await readNothingAfter(input, place.what);
-    return undefined;
-  } catch (error) {
-    if (!isCofferError(error, ...DAMAGE)) throw error;
-    checker.backTo(before);
-    return { what: place.what, error };
   } finally {
     await file.close();
   }

@@ -3,19 +3,24 @@
  * GET requests to one server that nobody vouches for: no redirects, no proxies, no cookies, no compression, bounded in size,
  * in silence and in slowness. Layer: sync. Not here: what is asked, and what the bytes mean (http-source.ts).
  */
-import { X509Certificate } from "node:crypto";
 import { type Agent, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { CofferError, systemCode } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
+import { checkAuthorities, denied, isDenied, type Login, loginFields } from "../base/web.ts";
+import type { Waiting } from "./waiting.ts";
 
 export interface HttpOptions {
   /** Certificate authorities in PEM, in place of those that Node.js knows. */
   readonly authorities?: string;
   /** Sent over https, and to this machine itself; nowhere else. */
-  readonly login?: { readonly username: string; readonly password: string };
+  readonly login?: Login;
   /** How long the other side may say nothing. */
   readonly silenceMs?: number;
+  /** Told, for people, what is being waited for. */
+  readonly onWait?: (text: string) => void;
+  /** Of one pull, also where it begins anew; one of its own for each source when left out. */
+  readonly waiting?: Waiting;
 }
 
 /** What is asked for, and how much of it is put up with. */
@@ -59,14 +64,14 @@ export class HttpReader {
   /** The address as it may be shown. */
   readonly shown: string;
   readonly #base: URL;
-  readonly #options: HttpOptions;
   readonly #silenceMs: number;
   readonly #agent: Agent;
+  readonly #login: Readonly<Record<string, string>>;
 
   /** @param address - http(s)://host[:port][/path], which the caller has checked. @throws CofferError USAGE - authorities that are none */
   constructor(address: string, options: HttpOptions = {}) {
     this.#base = new URL(address);
-    this.#options = options;
+    this.#login = loginFields(this.#base, options.login);
     this.#silenceMs = options.silenceMs ?? SILENCE_MS;
     const { protocol, host, pathname } = this.#base;
     this.shown = `${protocol}//${host}${pathname.replace(/\/+$/, "")}`;
@@ -95,7 +100,7 @@ export class HttpReader {
       end: () => void message.destroy(),
     };
     try {
-      if (status === 401 || status === 403 || status === 407) throw this.#denied(status);
+      if (isDenied(status)) throw this.#denied(status);
       if (status >= 300 && status < 400 && status !== 304) {
         throw this.failed(`it answered ${status}, which leads elsewhere; give the address that it leads to`);
       }
@@ -119,7 +124,7 @@ export class HttpReader {
   #send({ path, headers, answerMs = this.#silenceMs }: Asked): Promise<IncomingMessage> {
     const open = this.#base.protocol === "https:" ? httpsRequest : httpRequest;
     const options = {
-      headers: { accept: "*/*", "accept-encoding": "identity", ...this.#login(), ...headers },
+      headers: { accept: "*/*", "accept-encoding": "identity", ...this.#login, ...headers },
       agent: this.#agent,
       maxHeaderSize: HEADER_BYTES,
       insecureHTTPParser: false,
@@ -140,22 +145,9 @@ export class HttpReader {
     });
   }
 
-  #login(): Readonly<Record<string, string>> {
-    const { login } = this.#options;
-    if (login === undefined || !this.#isPrivate()) return {};
-    return { authorization: `Basic ${Buffer.from(`${login.username}:${login.password}`).toString("base64")}` };
-  }
-
-  /** True where nobody between can read what is sent. */
-  #isPrivate(): boolean {
-    return this.#base.protocol === "https:" || ["127.0.0.1", "localhost", "[::1]"].includes(this.#base.hostname);
-  }
-
   #denied(status: number): CofferError {
-    const sent = Object.keys(this.#login()).length > 0;
-    const how = "COFFER_HTTP_USER and COFFER_HTTP_PASSWORD are sent over https only";
-    const text = sent ? "it refuses the login that was sent" : `it wants a login; ${how}`;
-    return new CofferError("REMOTE_DENIED", `${this.shown}: it answered ${status}: ${text}`);
+    const sent = Object.keys(this.#login).length > 0;
+    return denied(this.shown, status, sent, "COFFER_HTTP_USER and COFFER_HTTP_PASSWORD");
   }
 
   /** Before a byte of the body is read. */
@@ -213,19 +205,6 @@ export class HttpReader {
     const overMs = waitedMs - this.#silenceMs;
     if (overMs <= 0 || bytes >= (overMs / 1000) * SLOWEST_BYTES_PER_S) return;
     throw this.failed(`too slow: ${bytes} bytes came, fewer than ${SLOWEST_BYTES_PER_S} a second`);
-  }
-}
-
-/** @throws CofferError USAGE - not certificates in PEM */
-function checkAuthorities(pem: string): void {
-  try {
-    const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-    if (found.length === 0) throw new Error("no certificate");
-    for (const one of found) void new X509Certificate(one);
-  } catch (error) {
-    throw new CofferError("USAGE", "certificate authorities: expected certificates in PEM, found others or none", {
-      cause: error,
-    });
   }
 }
 

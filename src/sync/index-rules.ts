@@ -31,7 +31,7 @@ const stateFitsHeads: IndexRule = ({ names }) => {
 
 function isFitting({ heads, manifest, state }: BundleName): boolean {
   if (state === "quarantined") return heads.length === 0 && manifest !== undefined;
-  return heads.length > 0 && (state === "several" || manifest !== undefined);
+  return heads.length > 0 && (state !== "trusted" || manifest !== undefined);
 }
 
 /** What is said to come must be there, so that nobody believes in a revocation that was left out. */

@@ -3,49 +3,29 @@
  * What is to travel: from a head and the names that were chosen to the objects, signatures and blobs, small before large.
  * The policy chain, every revocation and every refusal always travel whole, whatever was asked for.
  * Layer: sync. Reads only; a pure function of the head, the files that it reaches and the request: no time, no chance.
- * Not here: cutting into volumes (cut.ts), which names a pattern means (repo).
+ * Not here: reading what each name brings (plan-parts.ts), cutting into volumes (cut.ts), which names a pattern means (repo).
  */
-import { type Digest, short } from "../base/digest.ts";
+import type { Digest } from "../base/digest.ts";
 import { CofferError } from "../base/errors.ts";
-import { LIMITS } from "../base/limits.ts";
 import type { Name } from "../base/names.ts";
-import { evidenceRef, nameRef, POLICY_REF, parseRefPath } from "../base/ref-path.ts";
-import type { PublicKey } from "../keys/public-key.ts";
-import type { SignatureNamespace } from "../keys/sshsig.ts";
 import type { BlobClaim } from "../objects/blob-store.ts";
-import { parseEvidence } from "../objects/documents/evidence.ts";
-import { parseList } from "../objects/documents/list.ts";
-import { type Manifest, parseManifest } from "../objects/documents/manifest.ts";
-import { parsePolicy } from "../objects/documents/policy.ts";
-import { parseRefusal } from "../objects/documents/refusal.ts";
-import type { Stored } from "../objects/documents/schema.ts";
-import { parseStatement, type Statement } from "../objects/documents/statement.ts";
-import type { Files } from "../objects/files.ts";
-import { blobPath, signaturePath } from "../objects/layout.ts";
-import { type ObjectReader, readObject } from "../objects/object-store.ts";
-import { signersOf } from "../objects/signatures.ts";
-import { statKept } from "../objects/trash.ts";
 import type { HeadView } from "../refs/head-view.ts";
-import { keysOf } from "../trust/roles.ts";
-import type { BundleIndex, BundleName, BundleState } from "./bundle-index.ts";
+import type { BundleIndex, BundleName } from "./bundle-index.ts";
+import {
+  type DenialPart,
+  mayDeny,
+  type NamePart,
+  PartReader,
+  type PlanRequest,
+  type PolicyPart,
+  readPolicyPart,
+  type Sender,
+  type Shelf,
+} from "./plan-parts.ts";
 import type { Item } from "./source.ts";
-import { findSpare, type Spare } from "./spare.ts";
+import type { Spare } from "./spare.ts";
 
-/** The store that sends. */
-export interface Sender {
-  readonly files: Files;
-  readonly objects: ObjectReader;
-  readonly storeKey: PublicKey;
-}
-
-export interface PlanRequest {
-  /** Whose chains travel whole, with manifests, evidence and blobs; none for revocations alone. */
-  readonly names: readonly Name[];
-  /** What is proposed under the names travels as well: statement, manifest, evidence. */
-  readonly candidates: boolean;
-  /** `has`: blobs that the receiver said to have; of others, chunks that stand in one of these under the same name. */
-  readonly blobs: "all" | "none" | { readonly has: (blob: Digest) => boolean };
-}
+export type { PlanRequest, Sender };
 
 type Listed = "root" | "policies" | "names" | "candidates" | "revocations" | "refusals" | "evidence";
 
@@ -57,273 +37,126 @@ export interface Plan extends Pick<BundleIndex, Listed> {
   readonly spare: Spare;
 }
 
+/** What is put together: whoever hands it in has read it at one head. */
+export interface Parts {
+  readonly policies: PolicyPart;
+  readonly denials: Iterable<DenialPart>;
+  /** In the order of their names. */
+  readonly names: Iterable<NamePart>;
+}
+
+/** Lets others have their turn between two steps, where there are others. */
+export type Breathe = () => Promise<void> | undefined;
+
 /**
  * @throws CofferError NAME_NOT_FOUND - a name without chain, quarantine or (where these are asked for) candidate;
  *   CORRUPT - something that the head reaches is missing or damaged; OBJECT_NOT_FOUND - the bytes of a blob are not here
  */
 export async function planBundle(sender: Sender, head: HeadView, request: PlanRequest): Promise<Plan> {
-  return new Planner(sender, head, request).plan();
+  const policies = await readPolicyPart(sender, head);
+  const reader = new PartReader(sender, head, request, policies.keys);
+  const denials = await readDenials(reader, head);
+  const names: NamePart[] = [];
+  for (const name of sortedNames(request.names)) {
+    const part = await reader.namePart(name);
+    if (part.entry === undefined && part.candidate === undefined) throw notThere(name, request.candidates);
+    names.push(part);
+  }
+  return joinParts({ policies, denials, names });
 }
 
-/** Documents of one kind on their way, by id. */
-class Shelf {
-  readonly ids = new Set<Digest>();
-  readonly #items = new Map<Digest, readonly Item[]>();
-
-  add(id: Digest, items: readonly Item[]): void {
-    this.ids.add(id);
-    this.#items.set(id, items);
-  }
-
-  sortedIds(): Digest[] {
-    return [...this.ids].sort();
-  }
-
-  /** Each object with its signatures, sorted by id. */
-  items(): readonly Item[] {
-    return this.sortedIds().flatMap((id) => this.#items.get(id) ?? []);
-  }
+/** Every statement that revokes or deletes, and every refusal: the whole tree is walked, so that none is left out. */
+export async function readDenials(reader: PartReader, head: HeadView): Promise<readonly DenialPart[]> {
+  const found: DenialPart[] = [];
+  for await (const [ref, id] of head.listRefs()) if (mayDeny(ref)) found.push(await reader.denialPart(ref, id));
+  return found;
 }
 
-class Planner {
-  readonly #sender: Sender;
-  readonly #head: HeadView;
-  readonly #request: PlanRequest;
-  #keys: readonly PublicKey[] = [];
-  readonly #denials = new Shelf();
-  readonly #refusals = new Shelf();
-  readonly #statements = new Shelf();
-  readonly #manifests = new Shelf();
-  readonly #evidence = new Shelf();
-  readonly #opaque = new Shelf();
-  readonly #claims = new Map<Digest, BlobClaim>();
-  readonly #spare = new Map<Digest, ReadonlySet<number>>();
-
-  constructor(sender: Sender, head: HeadView, request: PlanRequest) {
-    this.#sender = sender;
-    this.#head = head;
-    this.#request = request;
+/** The same parts, in whatever way they were come by, make the same plan. */
+export async function joinParts({ policies, denials, names }: Parts, breathe: Breathe = noBreath): Promise<Plan> {
+  const denied = new Map<Digest, readonly Item[]>();
+  const [refusals, statements, manifests, evidence, opaque]: Shelves = [
+    new Map(),
+    new Map(),
+    new Map(),
+    new Map(),
+    new Map(),
+  ];
+  for (const part of denials) {
+    await breathe();
+    addAll(denied, part.denials);
+    addAll(refusals, part.refusals);
   }
-
-  async plan(): Promise<Plan> {
-    const { root, policies, items } = await this.#planPolicies();
-    await this.#planDenials();
-    const names: BundleName[] = [];
-    const candidates: { name: Name["text"]; statement: Digest }[] = [];
-    for (const name of sortedNames(this.#request.names)) {
-      const candidate = this.#request.candidates ? await this.#head.readRef(nameRef("proposed", name)) : undefined;
-      const entry = await this.#planName(name);
-      if (entry !== undefined) names.push(entry);
-      if (candidate !== undefined)
-        candidates.push({ name: name.text, statement: await this.#planCandidate(candidate) });
-      if (entry === undefined && candidate === undefined) throw notThere(name, this.#request.candidates);
-    }
-    const shelves = [this.#denials, this.#refusals, this.#statements, this.#manifests, this.#evidence, this.#opaque];
-    return {
-      ...{ root, policies, names, candidates },
-      revocations: this.#denials.sortedIds(),
-      refusals: this.#refusals.sortedIds(),
-      evidence: this.#evidence.sortedIds(),
-      items: [...items, ...shelves.flatMap((shelf) => shelf.items()), ...this.#blobItems()],
-      claims: this.#claims,
-      spare: this.#spare,
-    };
-  }
-
-  async #planPolicies(): Promise<{ root: Digest; policies: readonly Digest[]; items: readonly Item[] }> {
-    const policies = await this.#list(await this.#head.readRef(POLICY_REF), "list of policies");
-    const read = [];
-    for (const id of policies) read.push(await readObject(this.#sender.objects, id, "policy", parsePolicy));
-    const [first] = read;
-    if (first === undefined) throw new CofferError("CORRUPT", "the store has no policy");
-    const everybody = read.flatMap(({ value }) => keysOf(value, value.principals.keys()));
-    this.#keys = [this.#sender.storeKey, ...everybody];
-    const items: Item[] = [];
-    for (const policy of read) items.push(...(await this.#signed(policy, "coffer-policy")));
-    return { root: first.value.root, policies, items };
-  }
-
-  /** Every statement that revokes or deletes, and every refusal: the whole tree is walked, so that none is left out. */
-  async #planDenials(): Promise<void> {
-    for await (const [ref, id] of this.#head.listRefs()) {
-      switch (parseRefPath(ref).family) {
-        case "revoked":
-        case "deleted":
-          await this.#planDenial(id);
-          break;
-        case "revoked-bytes":
-        case "chain":
-        case "waiting":
-          for (const one of await this.#list(id, "list of statements")) await this.#planDenial(one);
-          break;
-        case "refused":
-          for (const one of await this.#list(id, "list of refusals")) await this.#planRefusal(one);
-          break;
-        default: // grants something, or nothing
-      }
+  const entries: BundleName[] = [];
+  const candidates: { name: Name["text"]; statement: Digest }[] = [];
+  const claims = new Map<Digest, BlobClaim>();
+  const spare = new Map<Digest, ReadonlySet<number>>();
+  for (const part of names) {
+    await breathe();
+    if (part.entry !== undefined) entries.push(part.entry);
+    if (part.candidate !== undefined) candidates.push({ name: part.name.text, statement: part.candidate });
+    for (const [id, items] of part.statements) if (!denied.has(id)) statements.set(id, items);
+    addAll(manifests, part.manifests);
+    addAll(evidence, part.evidence);
+    addAll(opaque, part.opaque);
+    for (const [blob, claim] of part.claims) {
+      if (claims.has(blob)) continue;
+      claims.set(blob, claim);
+      const chunks = part.spare.get(blob);
+      if (chunks !== undefined) spare.set(blob, chunks);
     }
   }
-
-  async #planDenial(id: Digest): Promise<void> {
-    if (this.#denials.ids.has(id)) return;
-    const statement = await this.#statement(id);
-    if (statement.value.state === "trusted") return;
-    this.#denials.add(id, await this.#signed(statement, "coffer-statement"));
-  }
-
-  async #planRefusal(id: Digest): Promise<void> {
-    if (this.#refusals.ids.has(id)) return;
-    const refusal = await readObject(this.#sender.objects, id, "refusal", parseRefusal);
-    this.#refusals.add(id, await this.#signed(refusal, "coffer-refusal"));
-  }
-
-  /** undefined if the name has neither a chain nor something in quarantine. */
-  async #planName(name: Name): Promise<BundleName | undefined> {
-    const trusted = await this.#head.readRef(nameRef("trusted", name));
-    const chain = await this.#list(await this.#head.readRef(nameRef("chain", name)), "chain");
-    const heads = trusted === undefined ? chain : [trusted, ...chain];
-    if (heads.length > 0) return this.#planChain(name, [...heads].sort());
-    const manifest = await this.#head.readRef(nameRef("quarantined", name));
-    if (manifest === undefined) return undefined;
-    await this.#planBytes(manifest);
-    return { name: name.text, heads: [], manifest, state: "quarantined" };
-  }
-
-  async #planChain(name: Name, heads: readonly Digest[]): Promise<BundleName> {
-    const known = this.#claims.size;
-    const states = new Set<BundleState>();
-    const manifests = new Set<Digest>();
-    for (const id of heads) {
-      const { value } = await this.#statement(id);
-      states.add(value.state);
-      manifests.add(value.manifest);
-      if (value.state === "trusted") await this.#planBytes(value.manifest);
-    }
-    const bases = await this.#planAncestry(heads);
-    const fresh = [...this.#claims.values()].slice(known);
-    for (const [blob, chunks] of await findSpare(this.#sender.objects, fresh, bases)) this.#spare.set(blob, chunks);
-    const [state = "several"] = states;
-    const [manifest] = manifests;
-    if (states.size > 1 || manifests.size > 1) return { name: name.text, heads, state: "several" };
-    return { name: name.text, heads, ...(manifest === undefined ? {} : { manifest }), state };
-  }
-
-  /**
-   * The statements from `heads` back to the first, and their manifests: a chain is judged, and kept, as a whole.
-   * @returns chunk lists of blobs in these that the receiver has
-   */
-  async #planAncestry(heads: readonly Digest[]): Promise<ReadonlySet<Digest>> {
-    const { blobs } = this.#request;
-    const bases = new Set<Digest>();
-    const open = [...heads];
-    const seen = new Set<Digest>();
-    for (let id = open.pop(); id !== undefined; id = open.pop()) {
-      if (seen.has(id)) continue;
-      seen.add(id);
-      const statement = await this.#statement(id);
-      open.push(...statement.value.previous);
-      const { files } = (await this.#planManifest(statement.value.manifest)).value;
-      for (const { sha256, chunks } of files)
-        if (typeof blobs === "object" && chunks !== undefined && blobs.has(sha256)) bases.add(chunks);
-      if (this.#denials.ids.has(id) || this.#statements.ids.has(id)) continue;
-      this.#statements.add(id, await this.#signed(statement, "coffer-statement"));
-    }
-    return bases;
-  }
-
-  async #planCandidate(id: Digest): Promise<Digest> {
-    const statement = await this.#statement(id);
-    await this.#planAncestry(statement.value.previous);
-    await this.#planManifest(statement.value.manifest);
-    await this.#planEvidence(statement.value.manifest);
-    if (!this.#statements.ids.has(id)) this.#statements.add(id, await this.#signed(statement, "coffer-statement"));
-    return id;
-  }
-
-  /** A manifest whose bytes are to be used: with its evidence, and its blobs unless they stay here. */
-  async #planBytes(id: Digest): Promise<void> {
-    const { value } = await this.#planManifest(id);
-    await this.#planEvidence(id);
-    const { blobs } = this.#request;
-    if (blobs === "none") return;
-    for (const { sha256, size, chunks } of value.files) {
-      if (this.#claims.has(sha256) || (blobs !== "all" && blobs.has(sha256))) continue;
-      await this.#checkBlob(sha256, size);
-      this.#claims.set(sha256, { sha256, size, ...(chunks === undefined ? {} : { chunks }) });
-      if (chunks !== undefined) this.#opaque.add(chunks, [chunkListItem(chunks, size)]);
+  const items: Item[] = [...policies.items];
+  for (const shelf of [denied, refusals, statements, manifests, evidence, opaque]) {
+    for (const id of await sortedIds(shelf, breathe)) {
+      await breathe();
+      items.push(...(shelf.get(id) ?? []));
     }
   }
-
-  /** Its bytes are hashed when they are sent; that they are there at all is asked before the first volume is cut. */
-  async #checkBlob(blob: Digest, size: number): Promise<void> {
-    const stat = await statKept(this.#sender.files, blobPath(blob));
-    if (stat === undefined) {
-      throw new CofferError("OBJECT_NOT_FOUND", `blob ${short(blob)} is not here; without blobs: --no-blobs`);
-    }
-    if (stat.kind === "file" && stat.sizeBytes === size) return;
-    throw new CofferError("CORRUPT", `blob ${short(blob)}: expected ${size} bytes, found ${stat.sizeBytes}`);
-  }
-
-  async #planManifest(id: Digest): Promise<Stored<Manifest>> {
-    const manifest = await readObject(this.#sender.objects, id, "manifest", parseManifest);
-    if (!this.#manifests.ids.has(id)) this.#manifests.add(id, await this.#signed(manifest, "coffer-manifest"));
-    return manifest;
-  }
-
-  async #planEvidence(manifest: Digest): Promise<void> {
-    const ids = await this.#list(await this.#head.readRef(evidenceRef(manifest)), "list of evidence");
-    for (const id of ids) {
-      if (this.#evidence.ids.has(id)) continue;
-      const evidence = await readObject(this.#sender.objects, id, "evidence", parseEvidence);
-      this.#evidence.add(id, await this.#signed(evidence, "coffer-evidence"));
-      await this.#planReport(evidence.value.report);
-    }
-  }
-
-  /** A longer report: it need not be here. */
-  async #planReport(id: Digest | undefined): Promise<void> {
-    const bytes = id === undefined ? undefined : await this.#sender.objects.read(id);
-    if (id !== undefined && bytes !== undefined) this.#opaque.add(id, [object(id, bytes.length)]);
-  }
-
-  /** An object with the signatures of everybody in the policy, and of the store: those that verify. */
-  async #signed({ id, bytes }: Stored<unknown>, namespace: SignatureNamespace): Promise<readonly Item[]> {
-    const { files } = this.#sender;
-    const signers = await signersOf(files, { id, bytes }, namespace, this.#keys);
-    const items: Item[] = [object(id, bytes.length)];
-    for (const keyId of [...signers].sort()) {
-      const stat = await statKept(files, signaturePath(id, keyId));
-      if (stat === undefined)
-        throw new CofferError("CORRUPT", `signature over ${short(id)} went away while it was read`);
-      items.push({ kind: "signature", object: id, keyId, sizeBytes: stat.sizeBytes });
-    }
-    return items;
-  }
-
-  async #list(id: Digest | undefined, what: string): Promise<readonly Digest[]> {
-    return id === undefined ? [] : (await readObject(this.#sender.objects, id, what, parseList)).value.ids;
-  }
-
-  #statement(id: Digest): Promise<Stored<Statement>> {
-    return readObject(this.#sender.objects, id, "statement", parseStatement);
-  }
-
-  /** Smaller ones first: what is cut short has brought the more whole files. */
-  #blobItems(): readonly Item[] {
-    const claims = [...this.#claims.values()].sort((a, b) => a.size - b.size || (a.sha256 < b.sha256 ? -1 : 1));
-    return claims.map(({ sha256, size }) => ({ kind: "blob", blob: sha256, sizeBytes: size }));
-  }
+  for (const item of blobItems(claims)) items.push(item);
+  return {
+    ...{ root: policies.root, policies: policies.policies, names: entries, candidates },
+    revocations: await sortedIds(denied, breathe),
+    refusals: await sortedIds(refusals, breathe),
+    evidence: await sortedIds(evidence, breathe),
+    ...{ items, claims, spare },
+  };
 }
 
-const object = (id: Digest, sizeBytes: number): Item => ({ kind: "object", id, sizeBytes });
+type Filling = Map<Digest, readonly Item[]>;
+type Shelves = [Filling, Filling, Filling, Filling, Filling];
 
-/** 32 bytes for each chunk of the blob. */
-function chunkListItem(id: Digest, blobBytes: number): Item {
-  return object(id, Math.ceil(blobBytes / LIMITS.chunkBytes) * 32);
+export const noBreath: Breathe = () => undefined;
+
+function addAll(to: Filling, from: Shelf): void {
+  for (const [id, items] of from) to.set(id, items);
+}
+
+/** In 256 steps: to sort all of a large store's at once takes longer than others should wait. */
+export async function sortedIds(shelf: ReadonlyMap<Digest, unknown>, breathe: Breathe): Promise<Digest[]> {
+  const byStart = new Map<string, Digest[]>();
+  for (const id of shelf.keys()) {
+    const start = id.slice(0, 2);
+    const bucket = byStart.get(start);
+    if (bucket === undefined) byStart.set(start, [id]);
+    else bucket.push(id);
+  }
+  const sorted: Digest[] = [];
+  for (const start of [...byStart.keys()].sort()) {
+    await breathe();
+    for (const id of (byStart.get(start) ?? []).sort()) sorted.push(id);
+  }
+  return sorted;
+}
+
+/** Smaller ones first: what is cut short has brought the more whole files. */
+function blobItems(claims: ReadonlyMap<Digest, BlobClaim>): readonly Item[] {
+  const sorted = [...claims.values()].sort((a, b) => a.size - b.size || (a.sha256 < b.sha256 ? -1 : 1));
+  return sorted.map(({ sha256, size }) => ({ kind: "blob", blob: sha256, sizeBytes: size }));
 }
 
 /** Each once, in the order of their text. */
-function sortedNames(names: readonly Name[]): readonly Name[] {
+export function sortedNames(names: readonly Name[]): readonly Name[] {
   const byText = new Map(names.map((name) => [name.text, name]));
   return [...byText.values()].sort((a, b) => (a.text < b.text ? -1 : 1));
 }

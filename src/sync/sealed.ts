@@ -15,6 +15,12 @@ const ARMOR = "-----BEGIN AGE ENCRYPTED FILE-----";
 const FIRST_BYTES = 64;
 const CHUNKS_TOGETHER = 16;
 
+/** True of the first bytes of an age file in any form. So many tell: `FIRST_BYTES`. */
+export function beginsSealed(first: Uint8Array): boolean {
+  const text = Buffer.from(first.subarray(0, FIRST_BYTES)).toString("latin1");
+  return text.startsWith(ANY_VERSION) || text.startsWith(ARMOR);
+}
+
 /** @throws CofferError UNSUPPORTED - age in a form that is not read here */
 function isAge(first: Uint8Array, what: string): boolean {
   const text = Buffer.from(first).toString("latin1");
@@ -41,7 +47,7 @@ async function openFront(front: Uint8Array, what: string, unlock: Unlock | undef
   const end = headerEnd(front);
   if ((end ?? front.length) > LIMITS.ageHeaderBytes) {
     const text = `${what}: expected an age header of at most ${LIMITS.ageHeaderBytes} bytes, found a longer one`;
-    throw new CofferError("LIMIT_EXCEEDED", text);
+    throw new CofferError("BUNDLE_INVALID", text);
   }
   if (end === undefined || front.length < end + NONCE_BYTES) throw endsEarly(what, "its header");
   const header = front.subarray(0, end);
@@ -159,7 +165,7 @@ export interface Unsealed {
 /**
  * @param file - open; the caller closes it, or what comes back
  * @returns the same file if it is not encrypted
- * @throws CofferError IDENTITY_NEEDED, IDENTITY_WRONG, VOLUME_DAMAGED, LIMIT_EXCEEDED, UNSUPPORTED
+ * @throws CofferError IDENTITY_NEEDED, IDENTITY_WRONG, VOLUME_DAMAGED, BUNDLE_INVALID, UNSUPPORTED
  */
 export async function unsealFile(file: OpenFile, what: string, unlock: Unlock | undefined): Promise<Unsealed> {
   const first = new Uint8Array(FIRST_BYTES);

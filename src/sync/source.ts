@@ -24,6 +24,9 @@ export interface Parcel {
   read(): AsyncIterable<Uint8Array>;
 }
 
+/** What it throws ends the parcels. */
+export type OnDamage = (error: CofferError) => void;
+
 export interface Source {
   /** What the sender says it brings: a claim for planning; no number in it enters memory. */
   readonly index: Stored<BundleIndex>;
@@ -38,8 +41,11 @@ export interface Source {
   /**
    * In the order of `index.value.items`, what is missing left out: small before large, a signature directly after its
    * object, the parts of a blob in order. `wants` false = skipped, without reading where the medium can.
+   *
+   * @param onDamage - told of damage on the way, but for what `read` throws; the volume ends there, as if its rest were
+   *   missing, and the next one comes. Without it, or where the medium cannot go on, damage is thrown
    */
-  parcels(wants: (item: Item) => boolean): AsyncIterable<Parcel>;
+  parcels(wants: (item: Item) => boolean, onDamage?: OnDamage): AsyncIterable<Parcel>;
 }
 
 /** Digits of a part's number, so that `cat blobs/ab/<hex>.part-*` puts the parts together in order. */

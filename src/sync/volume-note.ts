@@ -4,7 +4,6 @@
  * says which volume it is and what its bytes hash to. Layer: sync. Format: docs/format.md, "Volumes".
  */
 import type { Digest } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import type { KeyId } from "../keys/public-key.ts";
 import {
@@ -17,6 +16,7 @@ import {
   type Schema,
   type Stored,
 } from "../objects/documents/schema.ts";
+import { fromBundle } from "./malformed.ts";
 
 export const INDEX_PATH = "bundle/index.json";
 export const NOTE_PATH = "bundle/volume.json";
@@ -47,12 +47,7 @@ const WHAT = NOTE_PATH;
 
 /** @throws CofferError BUNDLE_INVALID, UNSUPPORTED */
 export function parseVolumeNote(bytes: Uint8Array): Stored<VolumeNote> {
-  try {
-    return readDocument(schema, bytes, WHAT, NOTE_BYTES);
-  } catch (error) {
-    if (!isCofferError(error, "JSON_INVALID", "DOCUMENT_INVALID", "LIMIT_EXCEEDED")) throw error;
-    throw new CofferError("BUNDLE_INVALID", error.message, { cause: error });
-  }
+  return fromBundle(() => readDocument(schema, bytes, WHAT, NOTE_BYTES));
 }
 
 export function makeVolumeNote(note: VolumeNote): Stored<VolumeNote> {
@@ -67,5 +62,16 @@ export function volumeFileName(index: Digest, number: number, of: number): strin
 
 /** What an encrypted volume's name has behind that. */
 export const SEALED_ENDING = ".age";
-/** What `volumeFileName` makes, and that with `SEALED_ENDING`; the name is a help for people and decides nothing. */
-export const VOLUME_FILE = /^[0-9a-f]{12}-[0-9]{4}-of-[0-9]{4}\.tar(?:\.age)?$/;
+/**
+ * What `volumeFileName` makes, and that with `SEALED_ENDING`, as media and people alter it: in capitals, with " (1)" before
+ * the ending. The name is a help and decides nothing.
+ */
+export const VOLUME_FILE = /^[0-9a-f]{12}-[0-9]{4}-of-[0-9]{4}[^/]*\.tar(?:\.age)?$/i;
+
+/** True of the first bytes of a volume that is not encrypted, whatever it is called: a tar archive that begins with the index. */
+export function beginsVolume(bytes: Uint8Array): boolean {
+  const text = Buffer.from(bytes.subarray(0, INDEX_PATH.length + 1)).toString("latin1");
+  return text === `${INDEX_PATH}\0`;
+}
+/** So many tell. */
+export const BEGINNING_BYTES = 512;

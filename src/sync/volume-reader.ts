@@ -61,7 +61,7 @@ async function takeContent(input: Input, { sizeBytes }: TarMember, what: string)
 
 /**
  * @param known - an index that was verified before: its bytes need not be parsed again
- * @throws CofferError BUNDLE_INVALID, SIGNATURE_INVALID, VOLUME_DAMAGED, UNSUPPORTED, LIMIT_EXCEEDED
+ * @throws CofferError BUNDLE_INVALID, SIGNATURE_INVALID, VOLUME_DAMAGED, UNSUPPORTED
  */
 export async function readOpening(input: Input, what: string, known?: SignedIndex): Promise<Opening> {
   const indexMember = await takeHeader(input, what);

@@ -1,37 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A bundle as it lies on media: volume files in any order, from several folders or sticks, or the folder into which they
- * were untarred; or as it comes through a pipe. Layer: sync. Format: docs/format.md, "Volumes".
- * A volume that is damaged or of another bundle is set apart with the reason, and counts as missing.
+ * were untarred. Layer: sync. Format: docs/format.md, "Volumes".
+ * Each bundle at the places is one by itself. A volume that is damaged is set apart with the reason, and counts as missing.
  */
-import { short } from "../base/digest.ts";
-import { CofferError, isCofferError } from "../base/errors.ts";
+import { type Digest, short } from "../base/digest.ts";
+import { CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
-import type { Files, OpenFile } from "../objects/files.ts";
-import type { Unlock } from "./age-header.ts";
+import type { OpenFile } from "../objects/files.ts";
 import { itemsOfVolume } from "./cut.ts";
-import { fileInput, streamInput } from "./input.ts";
-import { type Unsealed, unsealFile, unsealStream } from "./sealed.ts";
+import { DAMAGE, untilDamage } from "./damage.ts";
+import { fileInput } from "./input.ts";
+import { ofBundle } from "./malformed.ts";
+import { fromMedium, mediumFile } from "./medium.ts";
+import {
+  type Bounds,
+  type Fault,
+  isThere,
+  noVolumes,
+  overTogether,
+  type Place,
+  UNTARRED,
+  volumesAt,
+} from "./places.ts";
+import { type Unsealed, unsealFile } from "./sealed.ts";
 import { type Item, itemPath, type Parcel, type Source } from "./source.ts";
 import { INDEX_PATH, indexSignaturePath, VOLUME_FILE } from "./volume-note.ts";
 import { checkIndex, readIndex, readItems, readNothingAfter, readOpening, type SignedIndex } from "./volume-reader.ts";
 
-/** A file or a folder that somebody named. */
-export interface Place {
-  readonly files: Files;
-  /** Within `files`; "." for the folder itself. */
-  readonly path: string;
-  /** How people call it. */
-  readonly what: string;
-  /** Opens volumes that are encrypted. */
-  readonly unlock?: Unlock;
-}
-
-/** A volume that cannot be used. */
-export interface Fault {
-  readonly what: string;
-  readonly error: CofferError;
-}
+export type { Fault, Place } from "./places.ts";
 
 /** Where the items of one volume are to be had. */
 interface Held {
@@ -41,6 +38,8 @@ interface Held {
 }
 
 export interface Volumes extends Source {
+  /** How people call the first of them. */
+  readonly what: string;
   readonly signature: SignedIndex["signature"];
   /** Volumes whose files are at hand, by number; several where there are copies. */
   readonly held: ReadonlyMap<number, readonly Place[]>;
@@ -51,104 +50,215 @@ export interface Volumes extends Source {
   readonly sealed: boolean;
 }
 
-/** The folder in a volume that holds its index. */
-const UNTARRED = "bundle";
+/** What keeps a volume shut that is encrypted. */
+const LOCKED = ["IDENTITY_NEEDED", "IDENTITY_WRONG", "IDENTITY_INVALID", "KEY_MODE"] as const;
 
-/** What makes a volume one that cannot be used. */
-export const DAMAGE = [
-  "BUNDLE_INVALID",
-  "VOLUME_DAMAGED",
-  "SIGNATURE_INVALID",
-  "UNSUPPORTED",
-  "LIMIT_EXCEEDED",
-] as const;
+/** What lies at some places. */
+export interface OnMedia {
+  /** Each with its own volumes, in the order in which they were met. */
+  readonly bundles: readonly Volumes[];
+  /** Of bundles that nothing can be read of, one volume each. */
+  readonly unread: readonly Fault[];
+  /** Files by other names than volumes have that cannot be read, or opened, or hold no volume: worth a note, and no fault of any bundle. */
+  readonly passedOver: readonly Fault[];
+}
 
 /**
- * Looks at every place; reads of each volume no more than tells which one it is.
- * @throws CofferError BUNDLE_INVALID, SIGNATURE_INVALID … - there is no volume that can be used (of the first fault);
- *   IDENTITY_NEEDED, IDENTITY_WRONG - a volume is encrypted, and not for who reads it; FILE_NOT_FOUND - a place is not there, or a folder holds no volume
+ * Looks at every place; reads of each volume no more than tells which one it is, and of which bundle.
+ * @throws CofferError FILE_NOT_FOUND - a place is not there, or a folder holds no volume; IO_ERROR - a folder cannot be read;
+ *   LIMIT_EXCEEDED - there are too many
+ */
+export async function openBundles(places: readonly Place[], bounds: Bounds = LIMITS): Promise<OnMedia> {
+  const shelves = new Shelves(bounds);
+  const { volumes, unreadable } = await volumesAt(places, bounds);
+  for (const place of volumes) await shelves.take(place);
+  const { bundles, unread, passedOver } = await shelves.close();
+  const all = [...unreadable, ...passedOver];
+  const isNothing = bundles.length + unread.length === 0 && all.length > 0;
+  if (isNothing) throw noVolumes(places.map(({ what }) => what).join(", "), all);
+  return { bundles, unread, passedOver: all };
+}
+
+/**
+ * The one bundle at the places.
+ * @throws CofferError USAGE - there are several; BUNDLE_INVALID, SIGNATURE_INVALID … - there is no volume that can be
+ *   used (of the first fault); IDENTITY_NEEDED, IDENTITY_WRONG - a volume is encrypted, and not for who reads it; as `openBundles`
  */
 export async function openVolumes(places: readonly Place[]): Promise<Volumes> {
-  const shelf = new Shelf();
-  for (const place of await spread(places)) await shelf.take(place);
-  return shelf.close();
+  const { bundles, unread } = await openBundles(places);
+  const [only, ...others] = bundles;
+  const locked = unread.find(({ error }) => isCofferError(error, ...LOCKED));
+  if (only === undefined) throw unread[0]?.error ?? new CofferError("USAGE", "expected volumes, found none");
+  if (locked !== undefined) throw locked.error;
+  if (others.length === 0) return { ...only, faults: [...only.faults, ...unread] };
+  const firsts = bundles.map(({ what }) => what).join(", ");
+  const text = `expected volumes of one bundle, found ${bundles.length} bundles: name the volumes of one; they begin with ${firsts}`;
+  throw new CofferError("USAGE", text);
 }
 
-/** Folders become the volumes in them. */
-async function spread(places: readonly Place[]): Promise<readonly Place[]> {
-  const found: Place[] = [];
-  for (const place of places) {
-    const stat = await place.files.stat(place.path);
-    if (stat === undefined) throw new CofferError("FILE_NOT_FOUND", `${place.what}: no such file or folder`);
-    if (stat.kind === "folder") found.push(...(await volumesIn(place)));
-    else found.push(place);
+/** A place that could not be read. */
+interface Stray {
+  readonly place: Place;
+  readonly error: CofferError;
+}
+
+/** The bundle that a volume's file name claims; undefined if it is another's name. Decides only where damage is told. */
+function claimed({ path }: Place): string | undefined {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  return VOLUME_FILE.test(name) ? name.slice(0, 12).toLowerCase() : undefined;
+}
+
+/** One shelf for each bundle. */
+class Shelves {
+  readonly #shelves = new Map<Digest, Shelf>();
+  readonly #strays: Stray[] = [];
+  readonly #passedOver: Fault[] = [];
+  readonly #bounds: Bounds;
+  #indexBytes = 0;
+  /** Volumes of one bundle mostly come one after the other. */
+  #last: SignedIndex | undefined;
+
+  constructor(bounds: Bounds) {
+    this.#bounds = bounds;
   }
-  return found;
-}
-
-async function volumesIn(place: Place): Promise<readonly Place[]> {
-  const within = (name: string): string => (place.path === "." ? name : `${place.path}/${name}`);
-  const names = ((await place.files.list(place.path)) ?? []).filter((name) => VOLUME_FILE.test(name));
-  const found = names.map((name) => ({ ...place, path: within(name), what: name }));
-  const isUntarred = (await place.files.stat(within(INDEX_PATH))) !== undefined;
-  if (found.length === 0 && !isUntarred) {
-    throw new CofferError("FILE_NOT_FOUND", `${place.what}: expected volumes of a bundle in this folder, found none`);
-  }
-  return isUntarred ? [...found, { ...place, path: within(UNTARRED) }] : found;
-}
-
-class Shelf {
-  #signed: SignedIndex | undefined;
-  readonly #held = new Map<number, Held[]>();
-  readonly #folders: Place[] = [];
-  readonly #faults: Fault[] = [];
-  #sealed = false;
 
   async take(place: Place): Promise<void> {
     try {
-      const stat = await place.files.stat(place.path);
+      const stat = await fromMedium(place.what, () => place.files.stat(place.path));
       if (stat?.kind === "folder") await this.#takeFolder(place);
       else await this.#takeFile(place);
     } catch (error) {
-      if (!isCofferError(error, ...DAMAGE)) throw error;
-      this.#faults.push({ what: place.what, error });
+      if (!isCofferError(error, ...DAMAGE, ...LOCKED)) throw error;
+      if (place.isGuess) this.#passedOver.push({ what: place.what, error });
+      else this.#strays.push({ place, error });
     }
+    this.#needFew(place);
+  }
+
+  /** @throws CofferError LIMIT_EXCEEDED - more than memory and patience are for; no place is left out in silence */
+  #needFew({ what }: Place): void {
+    const { mediaBundles, mediaIndexBytes } = this.#bounds;
+    if (this.#shelves.size > mediaBundles) throw overTogether(what, mediaBundles, "bundles together", "more");
+    if (this.#indexBytes > mediaIndexBytes)
+      throw overTogether(what, mediaIndexBytes, "bytes of indexes together", this.#indexBytes);
   }
 
   async #takeFile(place: Place): Promise<void> {
     const { file, sealed } = await openEither(place);
-    this.#sealed ||= sealed;
     try {
-      const { number, bodyAt, ...signed } = await readOpening(fileInput(file, place.what), place.what, this.#signed);
-      this.#same(signed, place.what);
-      this.#held.set(number, [...(this.#held.get(number) ?? []), { place, number, bodyAt }]);
+      const { number, bodyAt, index, signature } = await readOpening(
+        fileInput(file, place.what),
+        place.what,
+        this.#last,
+      );
+      this.#shelfOf({ index, signature }, place).takeFile({ place, number, bodyAt }, sealed);
     } finally {
       await file.close();
     }
   }
 
   /** @param place - the folder `bundle` of the one where volumes were untarred */
-  async #takeFolder({ files, path, what }: Place): Promise<void> {
+  async #takeFolder(place: Place): Promise<void> {
+    const { files, path, what } = place;
     const root = path.slice(0, -UNTARRED.length);
-    const bytes = (await files.read(`${root}${INDEX_PATH}`, LIMITS.bundleIndexBytes)) ?? new Uint8Array();
-    const index = readIndex(bytes, this.#signed);
+    const read = async (at: string, limitBytes: number): Promise<Uint8Array> => {
+      try {
+        return (await fromMedium(what, () => files.read(`${root}${at}`, limitBytes))) ?? new Uint8Array();
+      } catch (error) {
+        throw ofBundle(error);
+      }
+    };
+    const bytes = await read(INDEX_PATH, LIMITS.bundleIndexBytes);
+    const index = readIndex(bytes, this.#last);
     const signaturePath = indexSignaturePath(index.value.storeKey.keyId);
-    const armored = (await files.read(`${root}${signaturePath}`, LIMITS.signatureBytes)) ?? new Uint8Array();
-    this.#same(checkIndex(index, { path: signaturePath, armored }, what), what);
-    this.#folders.push({ files, path: root, what });
+    const armored = await read(signaturePath, LIMITS.signatureBytes);
+    const signed = checkIndex(index, { path: signaturePath, armored }, what);
+    this.#shelfOf(signed, place).takeFolder({ files, path: root, what });
   }
 
-  #same(signed: SignedIndex, what: string): void {
-    this.#signed ??= signed;
-    if (this.#signed.index.id === signed.index.id) return;
-    const [here, other] = [short(this.#signed.index.id), short(signed.index.id)];
-    throw new CofferError("BUNDLE_INVALID", `${what}: expected a volume of bundle ${here}, found one of ${other}`);
+  #shelfOf(signed: SignedIndex, { what }: Place): Shelf {
+    const { id } = signed.index;
+    const known = this.#shelves.get(id);
+    const shelf = known ?? new Shelf(signed, what);
+    if (known === undefined) this.#indexBytes += signed.index.bytes.length;
+    this.#shelves.set(id, shelf);
+    this.#last = shelf.signed;
+    return shelf;
+  }
+
+  /** Damage is told of the bundle that a file's name claims, or of the only one there is if its name claims none. */
+  #ownerOf({ place }: Stray): Shelf | undefined {
+    const shelves = [...this.#shelves.values()];
+    const prefix = claimed(place);
+    if (prefix === undefined) return shelves.length === 1 ? shelves[0] : undefined;
+    return shelves.find(({ signed }) => short(signed.index.id) === prefix);
+  }
+
+  async close(): Promise<OnMedia> {
+    const unread = new Map<string | Place, Fault>();
+    for (const stray of this.#strays) {
+      const { place, error } = stray;
+      const fault = { what: place.what, error };
+      const owner = this.#ownerOf(stray);
+      if (owner !== undefined) owner.faults.push(fault);
+      else if (!unread.has(claimed(place) ?? place)) unread.set(claimed(place) ?? place, fault);
+    }
+    const [first] = unread.values();
+    const [together, { mediaBundles }] = [this.#shelves.size + unread.size, this.#bounds];
+    if (first !== undefined && together > mediaBundles)
+      throw overTogether(first.what, mediaBundles, "bundles together, with those that cannot be read", together);
+    const bundles: Volumes[] = [];
+    for (const shelf of this.#shelves.values()) {
+      const locked = shelf.faults.find(({ error }) => isCofferError(error, ...LOCKED));
+      if (locked === undefined) bundles.push(await shelf.close());
+      else unread.set(short(shelf.signed.index.id), locked);
+    }
+    return { bundles, unread: [...unread.values()], passedOver: this.#passedOver };
+  }
+}
+
+/** The volumes of one bundle. */
+class Shelf {
+  readonly signed: SignedIndex;
+  readonly faults: Fault[] = [];
+  readonly #what: string;
+  readonly #held = new Map<number, Held[]>();
+  readonly #folders: Place[] = [];
+  #sealed = false;
+
+  constructor(signed: SignedIndex, what: string) {
+    this.signed = signed;
+    this.#what = what;
+  }
+
+  takeFile(held: Held, sealed: boolean): void {
+    this.#sealed ||= sealed;
+    const copies = this.#held.get(held.number);
+    if (copies === undefined) this.#held.set(held.number, [held]);
+    else copies.push(held);
+  }
+
+  takeFolder(folder: Place): void {
+    this.#folders.push(folder);
+  }
+
+  /** Of several copies the first that is whole; the others' damage is told. Of one alone its reader finds out. */
+  async #goodCopy(number: number): Promise<Held | undefined> {
+    const copies = this.#held.get(number) ?? [];
+    while (copies.length > 1) {
+      const [first] = copies;
+      const fault = first === undefined ? undefined : await faultOf(this.signed, first);
+      if (fault === undefined) copies.length = 1;
+      else {
+        this.faults.push(fault);
+        copies.shift();
+      }
+    }
+    return copies[0];
   }
 
   async close(): Promise<Volumes> {
-    if (this.#signed === undefined)
-      throw this.#faults[0]?.error ?? new CofferError("USAGE", "expected volumes, found none");
-    const signed = this.#signed;
+    const { signed } = this;
     const { index, signature } = signed;
     const [held, folders] = [this.#held, this.#folders];
     const all = index.value.volumes.map((_, at) => at + 1);
@@ -160,33 +270,57 @@ class Shelf {
             folders,
             lost.flatMap((number) => itemsOfVolume(index.value, number)),
           );
+    const goodCopy = (number: number) => this.#goodCopy(number);
     return {
-      ...{ index, signature, folders, faults: this.#faults, sealed: this.#sealed },
+      ...{ what: this.#what, index, signature, folders, faults: this.faults, sealed: this.#sealed },
       held: new Map([...held].map(([number, copies]) => [number, copies.map(({ place }) => place)])),
       missing,
-      async *parcels(wants) {
+      async *parcels(wants, onDamage) {
         for (const number of all) {
-          const [copy] = held.get(number) ?? [];
-          if (copy !== undefined) yield* fileParcels(signed, copy, wants);
-          else yield* folderParcels(folders, itemsOfVolume(index.value, number), wants);
+          const copy = await goodCopy(number);
+          if (copy !== undefined) yield* untilDamage(fileParcels(signed, copy, wants), onDamage);
+          else
+            for (const item of itemsOfVolume(index.value, number))
+              if (wants(item)) yield* untilDamage(folderParcel(folders, item), onDamage);
         }
       },
     };
   }
 }
 
-async function openEither({ files, path, what, unlock }: Place): Promise<Unsealed> {
-  const file = await files.open(path);
-  if (file === undefined) throw new CofferError("FILE_NOT_FOUND", `${what}: no such file`);
+/** Why a copy of a volume cannot be used, by all of its bytes; undefined if it can. */
+async function faultOf(signed: SignedIndex, { place, number }: Held): Promise<Fault | undefined> {
+  const { what } = place;
   try {
-    return await unsealFile(file, what, unlock);
+    const file = await openPlace(place);
+    try {
+      const input = fileInput(file, what, 0, (await file.stat()).sizeBytes);
+      const { firstMember } = await readOpening(input, what, signed);
+      for await (const { item } of readItems(input, signed.index, number, what, () => false, firstMember)) void item;
+      await readNothingAfter(input, what);
+    } finally {
+      await file.close();
+    }
+    return undefined;
+  } catch (error) {
+    passOthers(error, ...DAMAGE);
+    return { what, error };
+  }
+}
+
+async function openEither({ files, path, what, unlock }: Place): Promise<Unsealed> {
+  const file = await fromMedium(what, () => files.open(path));
+  // It was there when the places were looked at.
+  if (file === undefined) throw new CofferError("VOLUME_DAMAGED", `${what}: expected a file, found that it went away`);
+  try {
+    return await unsealFile(mediumFile(file, what), what, unlock);
   } catch (error) {
     await Promise.allSettled([file.close()]); // what led here is what is told
     throw error;
   }
 }
 
-/** A volume, the clear bytes of it if it is encrypted. @throws CofferError FILE_NOT_FOUND, and as `unsealFile` */
+/** A volume, the clear bytes of it if it is encrypted. @throws CofferError VOLUME_DAMAGED, and as `unsealFile` */
 export async function openPlace(place: Place): Promise<OpenFile> {
   return (await openEither(place)).file;
 }
@@ -206,21 +340,14 @@ async function* fileParcels(
   }
 }
 
-/** Items that lie side by side; each is taken from the first folder that has it. */
-async function* folderParcels(
-  folders: readonly Place[],
-  items: readonly Item[],
-  wants: (item: Item) => boolean,
-): AsyncGenerator<Parcel> {
-  for (const item of items) {
-    if (!wants(item)) continue;
-    const file = await openItem(folders, item);
-    if (file === undefined) continue;
-    try {
-      yield { item, read: () => wholeFile(file, item) };
-    } finally {
-      await file.close();
-    }
+/** An item that lies side by side with others; it is taken from the first folder that has it. */
+async function* folderParcel(folders: readonly Place[], item: Item): AsyncGenerator<Parcel> {
+  const file = await openItem(folders, item);
+  if (file === undefined) return;
+  try {
+    yield { item, read: () => wholeFile(file, item) };
+  } finally {
+    await file.close();
   }
 }
 
@@ -229,17 +356,18 @@ async function lostItems(folders: readonly Place[], items: readonly Item[]): Pro
   const lost: string[] = [];
   for (const item of items) {
     const path = itemPath(item);
-    let isThere = false;
-    for (const folder of folders) isThere ||= (await folder.files.stat(`${folder.path}${path}`)) !== undefined;
-    if (!isThere) lost.push(path);
+    let found = false;
+    for (const { files, path: root } of folders) found ||= await isThere(files, `${root}${path}`);
+    if (!found) lost.push(path);
   }
   return lost;
 }
 
 async function openItem(folders: readonly Place[], item: Item): Promise<OpenFile | undefined> {
   for (const { files, path } of folders) {
-    const file = await files.open(`${path}${itemPath(item)}`);
-    if (file !== undefined) return file;
+    const what = itemPath(item);
+    const file = await fromMedium(what, () => files.open(`${path}${what}`));
+    if (file !== undefined) return mediumFile(file, what);
   }
   return undefined;
 }
@@ -251,46 +379,4 @@ async function* wholeFile(file: OpenFile, item: Item): AsyncGenerator<Uint8Array
     throw new CofferError("VOLUME_DAMAGED", text);
   }
   yield* fileInput(file, itemPath(item)).pieces(item.sizeBytes);
-}
-
-/**
- * A bundle that comes through a pipe: its volumes one after the other, from the first on, all of them. Read once.
- * Encrypted, they are one age file together.
- * @throws CofferError as `openVolumes`
- */
-export async function openPipe(
-  stream: AsyncIterable<Uint8Array>,
-  what: string,
-  unlock?: Unlock,
-): Promise<Source & SignedIndex> {
-  const input = streamInput(unsealStream(stream, what, unlock), what);
-  const { number, firstMember, bodyAt: _, ...signed } = await readOpening(input, what);
-  const of = signed.index.value.volumes.length;
-  return {
-    ...signed,
-    missing: [],
-    async *parcels(wants) {
-      expectVolume(number, 1, what);
-      yield* readItems(input, signed.index, 1, what, wants, firstMember);
-      for (let next = 2; next <= of; next += 1) {
-        if (await input.atEnd())
-          throw new CofferError("BUNDLE_INCOMPLETE", `${what}: ended before volume ${next} of ${of}`);
-        const opening = await readOpening(input, what, signed);
-        if (opening.index.id !== signed.index.id) {
-          throw new CofferError(
-            "BUNDLE_INVALID",
-            `${what}: expected volume ${next} of the same bundle, found another's`,
-          );
-        }
-        expectVolume(opening.number, next, what);
-        yield* readItems(input, signed.index, next, what, wants, opening.firstMember);
-      }
-      await readNothingAfter(input, what);
-    },
-  };
-}
-
-function expectVolume(found: number, expected: number, what: string): void {
-  if (found === expected) return;
-  throw new CofferError("BUNDLE_INVALID", `${what}: expected volume ${expected}, found volume ${found}`);
 }

@@ -15,7 +15,7 @@ import type { Policy, Rule } from "../objects/documents/policy.ts";
 import type { Refusal } from "../objects/documents/refusal.ts";
 import type { Statement } from "../objects/documents/statement.ts";
 import { distinct } from "./distinct.ts";
-import { judgeEvidence, refusedFormats, type SignedEvidence } from "./evidence.ts";
+import { judgeEvidence, refusedFormats, type SignedEvidence, upstreamRevocations } from "./evidence.ts";
 import { type ChainMember, sortChain } from "./heads.ts";
 import { othersSuffice, type Withdrawn, withdrawnFrom, withdrawnText } from "./refusals.ts";
 import { authorisedDenial, type ByteRevocation, byteRevocations } from "./revocation.ts";
@@ -96,8 +96,8 @@ export function evaluate(given: EvaluateInput): Verdict {
   }
   const manifests = new Set(heads.map((head) => head.value.manifest));
   if (manifests.size > 1) {
-    const ids = heads.map((head) => short(head.id)).join(", ");
-    const text = `${heads.length} promotions of ${input.name.text} stand side by side: ${ids}`;
+    const each = heads.map(({ id, value }) => `${short(id)} for manifest ${short(value.manifest)}`).join(", ");
+    const text = `${heads.length} promotions of ${input.name.text} stand side by side: ${each}`;
     return refuse({ ...base, notEstablished: asideFacts }, [{ code: "DIVERGED", text }]);
   }
   return conclude(input, base, shown, others, asideFacts);
@@ -205,6 +205,8 @@ interface Judgement {
   readonly reasons: readonly Reason[];
   readonly established: readonly Fact[];
   readonly findings: readonly Fact[];
+  /** Revocations that bind nobody here. */
+  readonly upstream: readonly Fact[];
   readonly ageS: number;
   /** Local times, in seconds, at which this answer may still change. */
   readonly turns: readonly number[];
@@ -244,6 +246,7 @@ function judgeHead(input: EvaluateInput, newest: Policy, rule: Rule, head: Membe
       })),
     ],
     findings: [...refusalFindings(approval, withdrawn), ...revoked.findings, ...time.findings],
+    upstream: upstreamRevocations(head.value.manifest, input.evidence),
     ageS: time.ageS,
     turns: [...time.turns, evidence.untilS],
   };
@@ -332,8 +335,10 @@ function conclude(
   return { ...about, trusted: true, reasons: [], established: established(input, shown) };
 }
 
-function established(input: EvaluateInput, { head, approval, established }: Judgement): Fact[] {
+function established(input: EvaluateInput, { head, approval, established, findings, upstream }: Judgement): Fact[] {
   const end = head.value.expiresAt === undefined ? "without an end" : `until ${head.value.expiresAt}`;
+  const others = upstream.length > 0 || findings.some(({ id }) => id === "revoked-elsewhere");
+  const revocation = others ? "revocation that binds this name is" : "revocation";
   return [
     { id: "binding", text: `manifest ${short(head.value.manifest)} is bound to ${input.name.text}` },
     {
@@ -342,13 +347,14 @@ function established(input: EvaluateInput, { head, approval, established }: Judg
     },
     ...established,
     { id: "time", text: `issued ${head.value.issuedAt}, ${end}` },
-    { id: "revocations", text: `no revocation known as of log entry ${input.log.number} (${short(input.log.id)})` },
+    { id: "revocations", text: `no ${revocation} known as of log entry ${input.log.number} (${short(input.log.id)})` },
     ...(input.memory.known ? [{ id: "memory", text: "not behind what this machine has seen" }] : []),
   ];
 }
 
-function notEstablished(input: EvaluateInput, { ageS }: Judgement): Fact[] {
+function notEstablished(input: EvaluateInput, { ageS, upstream }: Judgement): Fact[] {
   const facts: Fact[] = [
+    ...dedupe(upstream),
     { id: "revocation-age", text: `revocations made since it was issued (${inDays(ageS)} ago) may not have arrived` },
     { id: "blobs", text: "the blobs are hashed when they are read, not by this answer" },
   ];

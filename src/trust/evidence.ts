@@ -7,7 +7,7 @@ import type { Evidence } from "../objects/documents/evidence.ts";
 import type { EvidenceRequirement, Policy, Rule } from "../objects/documents/policy.ts";
 import { keysOf } from "./roles.ts";
 import { DAY_S } from "./validity.ts";
-import type { Reason } from "./verdict.ts";
+import type { Fact, Reason } from "./verdict.ts";
 
 /** Evidence with the keys whose signatures over it were checked. */
 export interface SignedEvidence {
@@ -91,6 +91,19 @@ function explain(
     return { code: "EVIDENCE_FAILED", text: `evidence ${need.kind} by ${who} says fail` };
   }
   return { code: "EVIDENCE_MISSING", text: `expected a pass of ${need.kind} by ${who}, found none` };
+}
+
+/** Kind of evidence that says what is thought of a manifest under the policy root that it came from. */
+const UPSTREAM: string = "upstream";
+
+/** What came from under another root and was revoked there: it binds nobody here, and nobody may think that there is nothing. */
+export function upstreamRevocations(manifest: Digest, evidence: readonly SignedEvidence[]): Fact[] {
+  return evidence
+    .filter(({ value }) => value.manifest === manifest && value.kind === UPSTREAM && value.result === "fail")
+    .map(({ value }) => ({
+      id: "upstream-revoked",
+      text: ["upstream evidence says fail", ...value.findings.map(({ text }) => text)].join(": "),
+    }));
 }
 
 /** The formats of weights that a rule does not admit. */

@@ -7,6 +7,7 @@ import {
   type CanonicalObject,
   type CanonicalValue,
   encodeCanonical,
+  encodeInPieces,
   parseCanonical,
 } from "../../src/base/canonical-json.ts";
 import { isCofferError } from "../../src/base/errors.ts";
@@ -42,6 +43,22 @@ describe("canonical json", () => {
   test("every case has its own name", () => {
     const names = loadVectors<Case>("canonical-json").map(({ name }) => name);
     assert.equal(new Set(names).size, names.length);
+  });
+
+  test("in pieces it is the same bytes, wherever lists are cut", () => {
+    const joined = (value: Parameters<typeof encodeInPieces>[0]): string =>
+      Buffer.concat([...encodeInPieces(value)]).toString();
+    for (const length of [0, 1, 255, 256, 257, 512, 700]) {
+      const list = Array.from({ length }, (_, at) => ({ at, text: `"${at}"` }));
+      const value = { b: list, a: "x", c: undefined, d: { list } };
+      const whole = Buffer.from(encodeCanonical(value)).toString();
+      assert.equal(joined({ ...value, b: () => list }), whole);
+      assert.equal(joined({ c: undefined, b: () => list }), Buffer.from(encodeCanonical({ b: list })).toString());
+    }
+    assert.equal(joined({}), "{}\n");
+    assert.equal(joined({ a: undefined }), "{}\n");
+    assert.throws(() => joined({ "a b": () => [] }), { code: "JSON_INVALID" });
+    assert.throws(() => joined({ a: () => [1.5] }), { code: "JSON_INVALID" });
   });
 
   test("parsed objects have no prototype, at any depth", () => {

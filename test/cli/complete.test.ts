@@ -14,10 +14,13 @@ import { Ui } from "../../src/cli/ui.ts";
 import { quietIo } from "../support/quiet-io.ts";
 
 const root = pagesOf(buildProgram(quietIo, new Ui(quietIo), { exit: 0 }));
+const REMOTES = ["hub", "site-b"];
 const NAMES = ["acme/tiny@main", "acme/tiny@prod", "other/big@main"];
 
 function at(...words: string[]): Promise<Candidates> {
-  return complete(root, words, async (_globals, prefix) => NAMES.filter((name) => name.startsWith(prefix)));
+  return complete(root, words, async (kind, _globals, prefix) =>
+    (kind === "names" ? NAMES : REMOTES).filter((name) => name.startsWith(prefix)),
+  );
 }
 const values = async (...words: string[]) => (await at(...words)).values.map(({ value }) => value);
 
@@ -49,11 +52,26 @@ test("complete: names where a name stands, however many options come before", as
 
 test("complete: the store that was typed is the one that is asked", async () => {
   const asked: string[] = [];
-  await complete(root, ["--store", "x.coffer", "resolve", ""], async (globals) => {
+  await complete(root, ["--store", "x.coffer", "resolve", ""], async (_kind, globals) => {
     asked.push(globals.get("--store") ?? "");
     return [];
   });
   assert.deepEqual(asked, ["x.coffer"]);
+});
+
+test("complete: remotes where one is meant, with folders where a place does as well", async () => {
+  for (const words of [["remote", "remove"], ["remote", "status"], ["pull"], ["push"]])
+    assert.deepEqual(await values(...words, ""), REMOTES, words.join(" "));
+  assert.deepEqual(await values("pull", "s"), ["site-b"]);
+  assert.equal((await at("pull", "")).files, "folders");
+  assert.equal((await at("remote", "status", "")).files, "none");
+  assert.deepEqual(await values("push", "hub", ""), NAMES);
+  for (const words of [
+    ["remote", "add", ""],
+    ["remote", "forget", ""],
+    ["pull", "hub", ""],
+  ])
+    assert.deepEqual(await at(...words), { files: "none", values: [] }, words.join(" "));
 });
 
 test("complete: files and folders where they stand", async () => {
@@ -89,7 +107,7 @@ before(() => {
   writeFileSync(join(folder, "a.txt"), "");
   // The scripts' other side, word for word as the real one answers; that it does is the transcripts' matter.
   const answers = candidateText({ files: "none", values: NAMES.map((value) => ({ value, text: "" })) });
-  const script = `#!/bin/sh\ncase "$*" in\n*'resolve '*) printf '%s' '${answers}' ;;\n*--store*) printf ':folders\\n' ;;\n*add*) printf ':files\\n' ;;\n*) printf ':none\\nresolve\\tthe verdict: yes or no\\n' ;;\nesac\n`;
+  const script = `#!/bin/sh\ncase "$*" in\n*'resolve '*) printf '%s' '${answers}' ;;\n*--store*) printf ':folders\\n' ;;\n*'pull '*) printf ':folders\\nhub\\n' ;;\n*add*) printf ':files\\n' ;;\n*) printf ':none\\nresolve\\tthe verdict: yes or no\\n' ;;\nesac\n`;
   writeFileSync(join(folder, "bin", "coffer"), script);
   chmodSync(join(folder, "bin", "coffer"), 0o755);
   for (const shell of SHELLS) writeFileSync(join(folder, shell), completionScript(shell));
@@ -110,6 +128,7 @@ const lines: readonly (readonly [string, readonly string[]])[] = [
   ["coffer reso", ["resolve"]],
   ["coffer resolve acme/", ["acme/tiny@main", "acme/tiny@prod"]],
   ["coffer --store ", ["a.coffer"]],
+  ["coffer pull ", ["hub", "a.coffer"]],
   ["coffer add a.t", ["a.txt"]],
 ];
 
@@ -138,6 +157,7 @@ test("complete: zsh shows it", (context) => {
   if (found === undefined) return context.skip("zsh is not installed");
   assert.deepEqual(found, ["resolve:the verdict\\: yes or no"]);
   assert.deepEqual(inShell("zsh", `words=(coffer --store ''); ${stubs}; source ./zsh; _coffer`), ["files -/"]);
+  assert.deepEqual(inShell("zsh", `words=(coffer pull ''); ${stubs}; source ./zsh; _coffer`), ["hub", "files -/"]);
   assert.deepEqual(inShell("zsh", `words=(coffer add a); ${stubs}; source ./zsh; _coffer`), ["files"]);
   assert.deepEqual(inShell("zsh", `words=(coffer resolve acme/); ${stubs}; source ./zsh; _coffer`), NAMES);
 });

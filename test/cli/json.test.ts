@@ -4,7 +4,7 @@
  * describes to the last member. A command that lacks either fails here.
  */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ERRORS, type ErrorCode, EXIT } from "../../src/base/errors.ts";
 import { everyPage, pagesOf } from "../../src/cli/pages.ts";
@@ -203,7 +203,7 @@ async function transfer(script: Script): Promise<void> {
   await script.ok("push stick --store my.coffer");
   await script.ok("pull stick --store cloned.coffer");
   await script.no("push none --store my.coffer", "REMOTE_NOT_FOUND");
-  await script.no("push http://127.0.0.1:1 --store my.coffer", "UNSUPPORTED");
+  await script.no("push http://127.0.0.1:1 --store my.coffer", "USAGE");
   await script.no("pull http://127.0.0.1:1 --store cloned.coffer", "REMOTE_FAILED");
   await script.no("clone http://127.0.0.1:1 web.coffer", "REMOTE_FAILED");
   assert.deepEqual((await script.ok("log fork show --store cloned.coffer"))["forks"], []);
@@ -245,7 +245,8 @@ async function upkeep(script: Script): Promise<void> {
 
 async function receipts(script: Script): Promise<void> {
   await script.ok("receipt create own.receipt --store my.coffer");
-  await script.no("receipt create own.receipt --store my.coffer", "EXISTS");
+  await script.ok("receipt create own.receipt --store my.coffer");
+  await script.no("receipt create policy.json --store my.coffer", "EXISTS");
   await script.ok("receipt show own.receipt");
   await script.no("receipt show policy.json", "JSON_INVALID");
   await script.ok("init other.coffer --policy policy.json");
@@ -253,6 +254,10 @@ async function receipts(script: Script): Promise<void> {
   const { undelivered } = await script.ok("receipt verify other.receipt --store my.coffer", EXIT.incomplete);
   assert.ok(Array.isArray(undelivered) && undelivered.length > 0);
   await script.no("receipt verify own.receipt --store my.coffer", "USAGE");
+  for (const act of ["receipt show", "receipt verify"]) {
+    const { error } = await script.no(`${act} my.coffer/coffer.json --store my.coffer`, "DOCUMENT_INVALID");
+    assert.match((error as { readonly message: string }).message, /^coffer\.json: receipt/, "the file is named");
+  }
   await script.ok("remote add other other.coffer --store my.coffer");
   await script.no("remote add other /elsewhere --store my.coffer", "EXISTS");
   await script.ok("remote list --store my.coffer");
@@ -298,8 +303,15 @@ test("json: every command says with --json what its schema says, done or refused
 test("json: a schema for each command, and no other", () => {
   const folder = new URL("../../docs/schemas/", import.meta.url);
   assert.deepEqual(readdirSync(folder).sort(), ["common.json", "error.json", ...COMMANDS.map(fileOf)].sort());
-  for (const command of COMMANDS)
+  const page = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8");
+  for (const command of COMMANDS) {
+    const row = page.split("\n").find((line) => line.startsWith(`| \`${command}\` | `)) ?? "";
+    assert.ok(
+      row.endsWith(`](schemas/${fileOf(command)}) |`),
+      `${command}: expected a row in the table of docs/cli.md`,
+    );
     assert.match(String(readSchema(fileOf(command))["title"]), new RegExp(`^coffer ${command} --json`, "u"));
+  }
 });
 
 const unread: readonly string[] = ["", "key", "lst", "list --at", "list --no-such", "show", "--json list --limit"];

@@ -2,7 +2,7 @@
 /** How Coffer speaks to a terminal and to programs: colour, progress, faults. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CofferError } from "../../src/base/errors.ts";
+import { CofferError, ERRORS } from "../../src/base/errors.ts";
 import { Ui } from "../../src/cli/ui.ts";
 import { quietIo } from "../support/quiet-io.ts";
 
@@ -59,6 +59,14 @@ test("ui: a fault of the program itself is no CofferError; its trace is told whe
   const thrown = terminal({ COFFER_TRACE: "1" }, false);
   assert.equal(thrown.ui.fail("a mere word"), 1);
   assert.match(thrown.said.err, /^coffer: error: a mere word \[INTERNAL\]\ncoffer: hint: [^\n]+\n$/);
+});
+
+test("ui: a process that may have no more files says so, whatever asked for one", () => {
+  const { ui, said } = terminal({}, false);
+  const error = Object.assign(new Error("EMFILE: too many open files, open '/x/nacl-fast.js'"), { code: "EMFILE" });
+  assert.equal(ui.fail(error), ERRORS.IO_ERROR.exit);
+  assert.match(said.err, /^coffer: error: too many files are open \(EMFILE\): .* \[IO_ERROR\]\ncoffer: hint: /);
+  assert.doesNotMatch(said.err, /nacl/);
 });
 
 test("ui: the trace of an expected failure stands on one line, quoted, before the hint", () => {

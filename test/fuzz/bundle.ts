@@ -8,10 +8,11 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Chance } from "./bundle/chance.ts";
-import { type Input, MEDIA, nameOf, pack, plainInputs, unpack } from "./bundle/input.ts";
+import { type Input, MEDIA, nameOf, pack, plainInputs, sealedInputs, unpack } from "./bundle/input.ts";
 import { judge } from "./bundle/judge.ts";
 import { putTogether, takeApart } from "./bundle/loose.ts";
 import { mutateLoose, mutateRaw } from "./bundle/mutate.ts";
+import { KEYS, mutateSealed, needWhole, sealAll, sealOddly } from "./bundle/sealed.ts";
 import { type FuzzWorld, makeFuzzWorld } from "./bundle/world.ts";
 import { Coverage } from "./coverage.ts";
 import { startWatchdog } from "./watchdog.ts";
@@ -35,10 +36,35 @@ interface Tally {
 
 const isMeasured = (url: string): boolean => /\/src\/(?:sync\/|repo\/import)/.test(url);
 
+/** What one is encrypted from, changed by somebody without a key, or made anew by somebody with one. */
+async function sealedMutant(world: FuzzWorld, pool: readonly Input[], chance: Chance): Promise<Input> {
+  const key = chance.below(12) === 0 ? chance.of(KEYS) : "right";
+  const base = chance.of(pool.filter(({ sealed }) => sealed?.byOutsider === true));
+  const receiver = chance.of(world.receivers).name;
+  if (chance.below(2) === 0) {
+    const volumes = base.volumes.map((volume) => Buffer.from(volume));
+    for (let left = chance.below(3); left >= 0 && volumes.length > 0; left -= 1) {
+      if (chance.below(5) === 0) mutateRaw(volumes, chance);
+      else mutateSealed(volumes, chance);
+    }
+    return { ...base, receiver, volumes, sealed: { byOutsider: true, key } };
+  }
+  const clear = await mutant(
+    world,
+    pool.filter(({ sealed }) => sealed === undefined),
+    chance,
+  );
+  const clears = clear.medium === "pipe" && chance.below(4) > 0 ? [Buffer.concat(clear.volumes)] : clear.volumes;
+  const medium = clear.medium === "pipe" ? "pipe" : "files";
+  const volumes = chance.below(2) === 0 ? sealOddly(clears, chance) : sealAll(clear.volumes, medium);
+  return { ...clear, medium, receiver, volumes, sealed: { byOutsider: false, key } };
+}
+
 async function mutant(world: FuzzWorld, pool: readonly Input[], chance: Chance): Promise<Input> {
   const large = chance.below(120) === 0;
   const few = pool.filter(({ volumes }) => volumes.some(({ length }) => length > 1_000_000) === large);
   const base = chance.of(few.length > 0 ? few : pool);
+  if (base.sealed !== undefined) return sealedMutant(world, pool, chance);
   let volumes: Buffer[] = base.volumes.map((volume) => Buffer.from(volume));
   let [insider, resigned] = [base.insider, base.resigned];
   const loose = chance.below(4) === 0 ? undefined : takeApart(volumes);
@@ -157,11 +183,13 @@ const began = performance.now();
 const kept = readdirSync(CORPUS)
   .filter((name) => name.endsWith(".gz"))
   .sort();
-for (const input of plainInputs(world.seeds, world.receivers)) await fuzzer.try(input);
+const seeds = [...plainInputs(world.seeds, world.receivers), ...sealedInputs(world.seeds, world.receivers)];
+for (const { sealed, volumes } of seeds) if (sealed) for (const one of volumes) await needWhole(one, world.clears);
+for (const input of seeds) await fuzzer.try(input);
 for (const name of kept) await fuzzer.try(unpack(readFileSync(join(CORPUS, name))));
 await fuzzer.endBatch();
 const replayed = fuzzer.tally.executions;
-fuzzer.pool.push(...plainInputs(world.seeds, world.receivers));
+fuzzer.pool.push(...seeds);
 process.stdout.write(
   `seed ${SEED}: ${kept.length} kept inputs, ${replayed} executions to replay them and the seeds (${((performance.now() - began) / 1000).toFixed(1)} s)\n`,
 );

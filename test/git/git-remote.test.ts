@@ -50,8 +50,8 @@ test("what is pushed to a git host is what is fetched from it, and stock git rea
   assert.equal(host.git("models.git", "rev-parse", "coffer^"), first.commit);
   assert.equal(host.git("models.git", "rev-list", "--count", "coffer"), "2");
   assert.equal(host.git("models.git", "fsck", "--strict", "--full", "--no-dangling"), "");
-  await assert.rejects(pushBranch({ url }, "coffer", first.commit, FILES, NOTE), { code: "REF_MOVED" });
-  await assert.rejects(pushBranch({ url }, "coffer", undefined, FILES, NOTE), { code: "REF_MOVED" });
+  await assert.rejects(pushBranch({ url }, "coffer", first.commit, FILES, NOTE), { code: "REMOTE_MOVED" });
+  await assert.rejects(pushBranch({ url }, "coffer", undefined, FILES, NOTE), { code: "REMOTE_MOVED" });
   assert.equal(host.git("models.git", "rev-parse", "refs/heads/coffer"), second.commit);
 });
 
@@ -86,7 +86,11 @@ test("a password is sent to a host that asks, never twice, and never shown", asy
   await pushBranch({ url, auth }, "coffer", undefined, FILES, NOTE);
   for (const wrong of [{ url }, { url, auth: { ...auth, password: "gu3ss" } }]) {
     await assert.rejects(fetchBranch(wrong, "coffer"), (error) => {
-      assert.ok(isCofferError(error, "REMOTE_FAILED"));
+      assert.ok(isCofferError(error, "REMOTE_DENIED"));
+      assert.match(
+        error.message,
+        "auth" in wrong ? /refuses this with the login that was sent$/ : /it wants a login; COFFER_GIT_USER/,
+      );
       assert.doesNotMatch(error.message, /s3cret|gu3ss/);
       return true;
     });
@@ -142,7 +146,10 @@ test("a host that lies, breaks off, leads elsewhere or is not there is told as t
   await refused("a cut pack", pack, (response) => response.end(Buffer.from("0008NAK\nPACK\0\0\0\x02\0\0\0\x09abc")));
   host.git("models.git", "config", "receive.denyNonFastForwards", "true");
   host.git("models.git", "config", "http.receivepack", "false");
-  await assert.rejects(pushBranch({ url }, "coffer", commit, new Map(), NOTE), { code: "REMOTE_FAILED" });
+  await assert.rejects(pushBranch({ url }, "coffer", commit, new Map(), NOTE), {
+    code: "REMOTE_DENIED",
+    message: /it answered 403: it does not allow this;/,
+  });
   await assert.rejects(fetchBranch({ url: `${host.url}/none.git` }, "coffer"), { code: "REMOTE_FAILED" });
   await assert.rejects(fetchBranch({ url: "http://127.0.0.1:1/none.git" }, "coffer"), { code: "REMOTE_FAILED" });
 });

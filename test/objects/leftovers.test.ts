@@ -63,6 +63,19 @@ test("a file that is still written to does not age", async () => {
   assert.equal(await sweepLeftovers(files, random), 1);
 });
 
+test("what an import stages goes after a week, but for one at work whose clock was set right meanwhile", async () => {
+  const [idle, busy] = ["a", "b"].map((index) => `local/tmp/import-${index.repeat(64)}`);
+  assert.ok(idle !== undefined && busy !== undefined);
+  const files = await diskWith([]);
+  for (const folder of [idle, busy]) files.plant(`${folder}/dead-${HEX}.${"c".repeat(64)}.00000`, new Uint8Array([1]));
+  files.plant(`${busy}/live-${HEX}.${"c".repeat(64)}.00001`, new Uint8Array([1]));
+  files.nowNs += 6n * DAY_NS;
+  assert.equal(await sweepLeftovers(files, random), 0);
+  files.nowNs += 20_000n * DAY_NS;
+  assert.equal(await sweepLeftovers(files, random), 1);
+  assert.deepEqual([await files.list(idle), (await files.list(busy))?.length], [undefined, 2]);
+});
+
 test("folders are left, an absent local/tmp holds nothing", async () => {
   const files = await diskWith([]);
   await files.makeFolder(`local/tmp/else-${HEX}`);

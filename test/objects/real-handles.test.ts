@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { isCofferError } from "../../src/base/errors.ts";
 import { NodeNewFile } from "../../src/objects/real-handles.ts";
+import { until } from "../support/until.ts";
 
 const PIECE = new Uint8Array(32 * 1024 * 1024);
 
@@ -15,15 +16,16 @@ test("a failure of what is sent to the disk meanwhile is told by the next write,
 }, async () => {
   const file = new NodeNewFile(openSync("/dev/null", "w"), "volume");
   for (let count = 0; count < 4; count += 1) await file.write(PIECE);
-  await assert.rejects(
-    async () => {
-      for (let count = 0; count < 100; count += 1) {
-        await new Promise((settle) => setImmediate(settle));
-        await file.write(PIECE.subarray(0, 1));
-      }
-    },
-    (error) => isCofferError(error, "IO_ERROR") && /fsync volume/.test(error.message),
-  );
+  const told = await until(async () => {
+    try {
+      await file.write(PIECE.subarray(0, 1));
+      return false;
+    } catch (error) {
+      assert.ok(isCofferError(error, "IO_ERROR") && /fsync volume/.test(error.message), String(error));
+      return true;
+    }
+  });
+  assert.ok(told);
   await assert.rejects(file.fsync(), (error) => isCofferError(error, "IO_ERROR"));
   await assert.rejects(file.write(PIECE), (error) => isCofferError(error, "IO_ERROR"));
   await file.close();
@@ -41,5 +43,29 @@ test("what is sent to the disk meanwhile leaves the bytes as they are, however w
     assert.equal(Buffer.compare(readFileSync(path), Buffer.concat(pieces)), 0);
   } finally {
     rmSync(folder, { recursive: true });
+  }
+});
+
+test("a chain of small reads lets others have their turn", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "coffer-handles-"));
+  try {
+    const file = new NodeNewFile(openSync(join(folder, "file"), "wx+"), "file");
+    await file.write(new Uint8Array(4096).fill(7));
+    const page = new Uint8Array(4096);
+    let turns = 0;
+    let asked: NodeJS.Immediate;
+    const ask = (): void => {
+      turns += 1;
+      asked = setImmediate(ask);
+    };
+    asked = setImmediate(ask);
+    // Far longer than small reads may go on without a turn, however busy the machine is.
+    const endMs = performance.now() + 5000;
+    while (turns === 0 && performance.now() < endMs) assert.equal(await file.read(page, 0), 4096);
+    clearImmediate(asked);
+    assert.ok(turns > 0, "nobody had a turn");
+    await file.close();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { thisProcess } from "../../src/objects/this-process.ts";
+import { until } from "../support/until.ts";
 
 const WITHOUT = existsSync("/proc/self/stat") ? false : "this system has no /proc";
 const { mark, stateOf } = thisProcess();
@@ -48,8 +49,7 @@ test("a zombie is gone", { skip: WITHOUT }, async (t) => {
   const [line] = await once(parent.stdout ?? parent, "data");
   const pid = Number(String(line));
   const its = `${where}-${pid}-${startOf(pid)}`;
-  for (let round = 0; round < 200 && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1")); round += 1)
-    await new Promise((settle) => setTimeout(settle, 10));
+  assert.ok(await until(() => /\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))));
   assert.equal(stateOf(its), "gone");
 });
 

@@ -250,7 +250,8 @@ describe("log: an entry that grew over its limit", () => {
   }
 
   test("also on the way back to what was remembered", async () => {
-    const { files, log, entries } = await storeOf(3);
+    const { files, entries } = await storeOf(3);
+    const log = await openLog(files, KEY); // who linked it need not read it again
     grown(files, 2);
     await assert.rejects(log.extendsFrom({ number: 1, head: at(entries, 1).id }, at(entries, 3)), { code: "CORRUPT" });
   });
@@ -307,7 +308,30 @@ describe("log: append", () => {
     assert.deepEqual(await files.list("local/tmp"), []);
   });
 
-  test("EEXIST for our own bytes, as NFS reports it, is done", async () => {
+  test("the entry that it follows is looked at once more: gone or another, nothing is committed", async () => {
+    for (const left of ["gone", "another"]) {
+      const { files, log, entries } = await storeOf(2);
+      const entry = await next(await log.findHead(), "3");
+      const temp = await log.stage(entry, seeded("3"));
+      await files.remove(entryPath(2));
+      if (left === "another") files.plant(entryPath(2), (await next(at(entries, 1), "another")).bytes);
+      await assert.rejects(log.link(entry, temp), { code: "LOG_BEHIND_MEMORY" }, left);
+      assert.equal(await files.stat(entryPath(3)), undefined);
+      assert.deepEqual(await files.list("local/tmp"), []);
+    }
+  });
+
+  test("of two writers that make the same entry one wins it", async () => {
+    const { files, entries } = await storeOf(2);
+    const [a, b] = [await openLog(files, KEY), await openLog(files, KEY)];
+    const entry = await next(at(entries, 2), "3");
+    assert.ok(await a.append(entry, seeded("a")));
+    assert.equal(await b.append(entry, seeded("b")), false);
+    assert.equal((await b.findHead()).id, entry.id);
+    assert.deepEqual(await files.list("local/tmp"), []);
+  });
+
+  test("EEXIST for our own file, as NFS reports it, is done", async () => {
     const { files, log, entries } = await storeOf(2);
     const entry = await next(at(entries, 2), "3");
     files.before = (call) => {

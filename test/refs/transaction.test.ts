@@ -16,6 +16,7 @@ import { openRealFiles } from "../../src/objects/real-files.ts";
 import { WriteBatch } from "../../src/objects/write-batch.ts";
 import { type HeadView, viewOf } from "../../src/refs/head-view.ts";
 import { openLog } from "../../src/refs/log.ts";
+import type { LogEntry } from "../../src/refs/log-entry.ts";
 import { openMemory } from "../../src/refs/memory.ts";
 import { type Act, commit, createLog, type Draft } from "../../src/refs/transaction.ts";
 import { checkViews } from "../../src/refs/views.ts";
@@ -75,7 +76,9 @@ describe("transaction", () => {
     const { log, reader } = await newStore(files);
     const [m0, m1, m2] = [trusted("m0"), trusted("m1"), trusted("m2")];
     const seen: unknown[] = [];
-    const ports = portsOf("a", { remember: async (head) => void seen.push(head) });
+    const ports = portsOf("a", {
+      remember: async ({ id, facts }) => void seen.push({ number: facts.number, head: id }),
+    });
     await commit(log, reader, async () => drafted(files, "one", [m0, m1]), ports);
     const done = await commit(
       log,
@@ -362,21 +365,42 @@ describe("transaction: crashes", () => {
 });
 
 describe("transaction: what fails after the commit", () => {
-  test("memory, hint and views are reported, and the commit stands", async () => {
+  test("memory and views are reported, the hint stays behind, and the commit stands", async () => {
     const files = new MemoryFiles();
     const { log, reader } = await newStore(files);
     const state = new MemoryFiles();
     const memory = openMemory(state);
     state.fault = { at: 1, kind: "fail", code: "EACCES" };
-    await files.remove("local/head");
-    await files.makeFolder("local/head"); // where the hint should go
     files.plant("refs/trusted/acme", utf8("a file where a folder belongs"));
-    const ports = portsOf("a", { remember: ({ number, head }) => memory.rememberHead(number, head) });
+    const ports = portsOf("a", { remember: ({ id, facts }) => memory.rememberHead(facts.number, id) });
     const done = await commit(log, reader, async () => drafted(files, "one", someRefs(1)), ports);
     const codes = done?.late.map((error) => error.code);
-    assert.deepEqual([codes?.[0], codes?.length, codes?.[2]], ["STATE_UNWRITABLE", 3, "CORRUPT"]);
+    assert.deepEqual(codes, ["STATE_UNWRITABLE", "CORRUPT"]);
     assert.equal((await expectWhole(files)).number, 2);
+    assert.deepEqual([await log.readHint(), await files.list("local/tmp")], [1, []]);
+  });
+
+  test("a hint that cannot be written is reported, and the commit stands", async () => {
+    const files = new MemoryFiles();
+    const { log, reader } = await newStore(files);
+    await files.remove("local/head");
+    await files.makeFolder("local/head"); // where the hint should go
+    const done = await commit(log, reader, async () => drafted(files, "one", someRefs(1)), portsOf("a"));
+    assert.equal(done?.late.length, 1);
+    const view = await expectWhole(files);
+    assert.deepEqual([view.number, await checkViews(files, view.listRefs())], [2, []]);
     assert.deepEqual(await files.list("local/tmp"), []);
+  });
+
+  test("views of an entry whose writer was stopped are written with those of the next one", async () => {
+    const files = new MemoryFiles();
+    const { log, reader } = await newStore(files);
+    await commit(log, reader, async () => drafted(files, "one", someRefs(3)), portsOf("a"));
+    for (const ref of someRefs(3)) await files.remove(ref);
+    await log.writeHint(1, portsOf("b").random);
+    await commit(log, reader, async () => drafted(files, "two", [trusted("other")]), portsOf("c"));
+    const view = await expectWhole(files);
+    assert.deepEqual([await checkViews(files, view.listRefs()), await log.readHint()], [[], 3]);
   });
 
   test("what is no CofferError is not hidden", async () => {
@@ -390,7 +414,7 @@ describe("transaction: what fails after the commit", () => {
     const files = new MemoryFiles();
     const { log, reader } = await newStore(files);
     let told = 0;
-    const remember = async ({ number }: { number: number }): Promise<void> => {
+    const remember = async ({ facts: { number } }: LogEntry): Promise<void> => {
       told = (await expectWhole(files.crash("all-lost"))).number === number ? number : -1;
     };
     await commit(log, reader, async () => drafted(files, "one", someRefs(3)), portsOf("a", { remember }));

@@ -54,6 +54,31 @@ const views = (files: MemoryFiles): [string, string][] =>
   [...files.snapshot()].filter(([path]) => path.startsWith("refs/")).map(([path, bytes]) => [path, text(bytes)]);
 
 describe("views: update", () => {
+  test("where there is no room, or something lies in the way, what is gone is no longer shown, and the others are", async () => {
+    const revoked = asRefPath(`refs/revoked/sha256/${A}/manifest`);
+    const full = await memoryFiles();
+    await updateViews(target(full), [m0], at(1, [m0, A]));
+    full.fault = {
+      at: full.calls + 1,
+      kind: "fail",
+      code: "ENOSPC",
+      lasting: true,
+      only: (call) => call === "create",
+    };
+    await assert.rejects(updateViews(target(full), [revoked, m0], at(2, [revoked, B])), { code: "NO_SPACE" });
+    assert.deepEqual(views(full), []);
+    const taken = await memoryFiles();
+    await updateViews(target(taken), [m1], at(1, [m1, A]));
+    taken.plant(`${m0}/of somebody`, new Uint8Array());
+    await assert.rejects(updateViews(target(taken), [m0, m1, revoked], at(2, [m0, A], [revoked, B])), {
+      code: "CORRUPT",
+    });
+    assert.deepEqual(
+      views(taken).map(([path]) => path),
+      [revoked, `${m0}/of somebody`],
+    );
+  });
+
   test("one file a ref, 64 hex and a newline; empty folders go with the last ref", async () => {
     const files = await memoryFiles();
     const blob = asRefPath(`refs/revoked/sha256/${A}/blob`);
@@ -114,6 +139,19 @@ describe("views: update", () => {
     };
     await updateViews(target(files), [m0], at(2));
     assert.deepEqual(views(files), [[m1, `${B}\n`]]);
+  });
+
+  test("a folder that holds something stays, whatever the system says of removing it", async () => {
+    for (const code of ["ENOTEMPTY", "EEXIST", "EBUSY", "EPERM", "EACCES"]) {
+      const files = await memoryFiles();
+      await updateViews(target(files), [m0, m1], at(1, [m0, A], [m1, B]));
+      files.before = (call, path) => {
+        if (call !== "removeFolder" || path !== "refs/trusted/acme") return;
+        files.fault = { at: files.calls, kind: "fail", code };
+      };
+      await updateViews(target(files), [m0], at(2, [m1, B]));
+      assert.deepEqual(views(files), [[m1, `${B}\n`]], code);
+    }
   });
 
   test("a file in the way is CORRUPT and is not touched; no temporary file stays", async () => {

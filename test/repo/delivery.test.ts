@@ -9,7 +9,9 @@ import { Packr } from "msgpackr/pack";
 import { type Digest, digestBytes, sha256 } from "../../src/base/digest.ts";
 import { compareReceipt, readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
 import { decodeInventory, encodeInventory, type Inventory } from "../../src/repo/inventory.ts";
+import { pull } from "../../src/repo/pull.ts";
 import { makeSafetensors, makeStoreFixture } from "../support/store-fixture.ts";
+import { makeTeam, model } from "../support/team-stores.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const idOf = (text: string): Digest => sha256(utf8(text));
@@ -54,6 +56,23 @@ test("a receipt of another store shows what has not arrived there; one's own say
   await assert.rejects(compareReceipt(here.store, own), { code: "USAGE" });
 });
 
+test("a store of another root says which denials have come to it, and does not send them on as its own", async (t) => {
+  const [ours, others] = [makeTeam(t), makeTeam(t)];
+  const [a, b] = [await ours.store("a"), await others.store("b")];
+  await a.trust("acme/one@v1", model(1));
+  await a.trust("acme/two@v1", model(2));
+  await pull(b.store, a.location.root);
+  await a.revoke("acme/one@v1");
+  await a.reject("acme/two@v1", "bob");
+  const compared = async () => compareReceipt(a.store, await readReceipt(await writeReceipt(b.store)));
+  const before = await compared();
+  assert.deepEqual([before.sameRoot, before.denials, before.undelivered.length], [false, 2, 2]);
+  await pull(b.store, a.location.root);
+  assert.deepEqual((await compared()).undelivered, []);
+  const back = await compareReceipt(b.store, await readReceipt(await writeReceipt(a.store)));
+  assert.deepEqual([back.denials, back.undelivered], [0, []]);
+});
+
 const ids = fc.uniqueArray(fc.string(), { maxLength: 20 }).map((texts) => texts.map(idOf).sort());
 
 test("property: an inventory is read as it was written, whatever the order it was given in", async () => {
@@ -74,6 +93,23 @@ test("property: an inventory is read as it was written, whatever the order it wa
     }),
     { numRuns: 50 },
   );
+});
+
+test("an inventory of nothing but empty lists or maps is refused before they are made", async () => {
+  const bytes = new Uint8Array(20_000_000);
+  for (const filling of [0x90, 0x80, 0xc0, 0xa0]) {
+    bytes.fill(filling).set([0xdd, 0x01, 0x31, 0x2c, 0xfb]); // a list of all that follows
+    const before = process.memoryUsage().rss;
+    await assert.rejects(decodeInventory(bytes, sha256(bytes)), { code: "DOCUMENT_INVALID" });
+    assert.ok(process.memoryUsage().rss - before < 100_000_000, `0x${filling.toString(16)}`);
+  }
+});
+
+test("an inventory with as many missing blobs as fit is read", async () => {
+  const rows = Array.from({ length: 100 }, (_, at) => ({ blob: idOf(`${at}`), sizeBytes: at % 4 }));
+  const missing = rows.sort((a, b) => (a.blob < b.blob ? -1 : 1));
+  const bytes = await encodeInventory({ ...EMPTY, missing });
+  assert.deepEqual(await decodeInventory(bytes, sha256(bytes)), { ...EMPTY, missing });
 });
 
 test("an inventory in any other form is refused: cut, longer, unsorted, with repeats, or no MessagePack at all", async () => {

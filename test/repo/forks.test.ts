@@ -17,8 +17,8 @@ import { pull } from "../../src/repo/pull.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { openStore, type Store } from "../../src/repo/store.ts";
 import { makeBundleIndex } from "../../src/sync/bundle-index.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
 import { writeVolume } from "../../src/sync/volume-writer.ts";
-import { openPipe } from "../../src/sync/volumes.ts";
 import { memorySource } from "../support/memory-source.ts";
 import { inMemory, makeTeam, model } from "../support/team-stores.ts";
 

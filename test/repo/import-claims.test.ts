@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
 import { nameRef } from "../../src/base/ref-path.ts";
-import { type ImportReport, importFrom } from "../../src/repo/import.ts";
+import { type ImportReport, importDenials, importFrom } from "../../src/repo/import.ts";
 import { openFolderSource } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
 import { resolve } from "../../src/repo/resolve.ts";
@@ -93,7 +93,7 @@ test("a list of revocations and a chain that are damaged here are told, and hold
   await a.trust("acme/other@v1", model(3));
   const report = await pull(await b.open(), a.location.root);
   const told = Object.fromEntries(report.names.map(({ name, outcome, code }) => [name, code ?? outcome]));
-  assert.deepEqual(told, { [NAME]: "CORRUPT", "acme/bad@v1": "adopted", "acme/other@v1": "adopted" });
+  assert.deepEqual(told, { [NAME]: "CORRUPT", "acme/bad@v1": "REVOKED", "acme/other@v1": "adopted" });
   assert.deepEqual(report.refused.map(({ what, code }) => [what.replace(/[0-9a-f]{64}/, "…"), code]).sort(), [
     ["what joins refs/revoked/sha256/…/blob", "CORRUPT"],
     ["what joins refs/revoked/sha256/…/manifest", "CORRUPT"],
@@ -163,4 +163,30 @@ test("blobs that lie here under another size are asked for again, and a damaged 
   writeFileSync(short, bytes.subarray(0, 10));
   const report = await importFrom(b.store, source);
   assert.deepEqual(new Set(Object.values(outcomes(report))), new Set(["adopted"]));
+});
+
+test("a revocation that is damaged on its way keeps none behind it out", async (t) => {
+  const team = makeTeam(t);
+  const [a, b, c] = [await team.store("a"), await team.store("b"), await team.store("c")];
+  const names = ["acme/one@v1", "acme/two@v1", "acme/three@v1"];
+  for (const [at, name] of names.entries()) await a.trust(name, model(at));
+  for (const { store } of [b, c]) await pull(store, a.location.root);
+  for (const name of names) await a.revoke(name);
+  const { source, files } = await sent(a, team);
+  const order = source.index.value.items.map((item) => (item.kind === "object" ? item.id : undefined));
+  const first = order.find((id) => id !== undefined && source.index.value.revocations.includes(id)) ?? assert.fail();
+  const path = `objects/${first.slice(0, 2)}/${first.slice(2)}`;
+  files.set(
+    path,
+    (files.get(path) ?? assert.fail()).map((byte, at) => (at === 10 ? byte ^ 1 : byte)),
+  );
+  const damaged = memorySource(source.index, files);
+  await assert.rejects(importFrom(b.store, damaged), (error) => isCofferError(error, "OBJECT_MISMATCH"));
+  await importDenials(c.store, damaged);
+  for (const { store } of [b, c]) {
+    const revoked: string[] = [];
+    for (const name of names)
+      await resolve(store, parseName(name)).catch((error) => isCofferError(error, "REVOKED") && revoked.push(name));
+    assert.equal(revoked.length, names.length - 1);
+  }
 });

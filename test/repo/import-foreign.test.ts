@@ -4,13 +4,19 @@ import assert from "node:assert/strict";
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import fc from "fast-check";
 import { type Digest, sha256 } from "../../src/base/digest.ts";
 import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
-import { nameRef } from "../../src/base/ref-path.ts";
+import { evidenceRef, nameRef } from "../../src/base/ref-path.ts";
+import { parseEvidence } from "../../src/objects/documents/evidence.ts";
+import { readObject } from "../../src/objects/object-store.ts";
+import { readList } from "../../src/repo/dossier.ts";
 import { type ImportReport, importFrom } from "../../src/repo/import.ts";
+import { importAll } from "../../src/repo/import-all.ts";
 import { openFolderSource } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
+import type { Store } from "../../src/repo/store.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
 import { itemPath, type Source } from "../../src/sync/source.ts";
 import { memorySource } from "../support/memory-source.ts";
@@ -23,6 +29,8 @@ interface Pair {
   readonly a: Member;
   /** Receives, under another root. */
   readonly b: Member;
+  /** A new store beside `b`. */
+  sister(name: string): Promise<Member>;
   readonly manifest: Digest;
   send(): Promise<{ source: Source; files: Map<string, Uint8Array> }>;
 }
@@ -31,7 +39,8 @@ async function pair(t: TestContext): Promise<Pair> {
   const [team, others] = [makeTeam(t), makeTeam(t)];
   const [a, b] = [await others.store("a"), await team.store("b")];
   const manifest = await a.trust(NAME, model(1));
-  return { a, b, manifest, send: async () => inMemory(await openFolderSource(a.location.root, others.ports)) };
+  const send = async () => inMemory(await openFolderSource(a.location.root, others.ports));
+  return { a, b, manifest, sister: (name) => team.store(name), send };
 }
 
 type Change = (index: BundleIndex) => Partial<BundleIndex>;
@@ -58,7 +67,7 @@ test("another policy root: an index whose policy is none, of another root, or no
   const { manifest } = stores;
   const other = sha256(new TextEncoder().encode("other"));
   const cases: readonly [Change, string, RegExp][] = [
-    [() => ({ policies: [manifest] }), "DOCUMENT_INVALID", /policy/],
+    [() => ({ policies: [manifest] }), "BUNDLE_INVALID", /policy/],
     [() => ({ root: other }), "BUNDLE_INVALID", /not of the root/],
     [({ policies }) => ({ policies: [...policies, manifest] }), "UNSUPPORTED", /chain of one version, found 2/],
   ];
@@ -96,7 +105,13 @@ test("another policy root: what is revoked there does not land, whichever way th
   const lying = await changed(stores, ({ names }) => ({
     names: names.map((entry) => ({ ...entry, state: "trusted" as const, heads })),
   }));
-  assert.match(await refusal(stores, await importFrom(stores.b.store, lying)), /^REVOKED: revoked where .*: leaks$/);
+  const late = await importFrom(stores.b.store, lying);
+  assert.deepEqual([late.names[0]?.outcome, late.names[0]?.code], ["already", "REVOKED"]); // no news
+  const c = await stores.sister("c");
+  assert.match(
+    await refusal({ ...stores, b: c }, await importFrom(c.store, lying)),
+    /^REVOKED: revoked where .*: leaks$/,
+  );
 });
 
 test("another policy root: nothing pushes aside what waits here, nor lands before all of its bytes", async (t) => {
@@ -134,4 +149,211 @@ test("another policy root: bytes that lie here damaged are named, and all else l
   const report = await pull(b.store, a.location.root);
   const told = Object.fromEntries(report.names.map(({ name, outcome, code }) => [name, code ?? outcome]));
   assert.deepEqual(told, { "acme/both@v1": "CORRUPT", "acme/other@v1": "quarantined", [NAME]: "quarantined" });
+});
+
+const [ONE, TWO, THREE] = ["acme/one@main", "acme/two@main", "acme/three@main"] as const;
+
+/** What waits in quarantine, and what is said of it from upstream: result and text, sorted. */
+async function waiting({ store }: Pick<Member, "store">): Promise<Record<string, unknown>> {
+  const head = await store.head();
+  const found: Record<string, unknown> = {};
+  for (const text of [NAME, ONE, TWO, THREE]) {
+    const manifest = await head.readRef(nameRef("quarantined", parseName(text)));
+    if (manifest !== undefined) found[text] = { manifest, said: await upstreamSaid(store, manifest) };
+  }
+  return found;
+}
+
+async function upstreamSaid(store: Store, manifest: Digest): Promise<string[]> {
+  const head = await store.head();
+  const said: string[] = [];
+  for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
+    const { kind, result, findings } = (await readObject(store.objects, id, "evidence", parseEvidence)).value;
+    if (kind === "upstream") said.push(`${result}: ${findings[0]?.text}`);
+  }
+  return said.sort();
+}
+
+const outcomes = ({ names }: ImportReport): Record<string, string> =>
+  Object.fromEntries(
+    names.map(({ name, outcome, code }) => [name, code === undefined ? outcome : `${outcome} ${code}`]),
+  );
+
+test("another policy root: an older bundle lands nothing of what a newer one revoked, and what landed says so", async (t) => {
+  const stores = await pair(t);
+  const { a, b, send } = stores;
+  await a.trust(TWO, model(2));
+  const older = (await send()).source;
+  await a.revoke(TWO, "leaks");
+  const newer = (await send()).source;
+  assert.deepEqual(outcomes(await importFrom(b.store, newer)), { [NAME]: "quarantined", [TWO]: "refused NOT_TRUSTED" });
+  const late = await importFrom(b.store, older);
+  assert.deepEqual(outcomes(late), { [NAME]: "already", [TWO]: "refused REVOKED" });
+  assert.match(late.names.find(({ name }) => name === TWO)?.text ?? "", /revoked where it comes from .*: leaks$/);
+  assert.deepEqual(Object.keys(await waiting(b)), [NAME]);
+  assert.deepEqual((await importFrom(b.store, older)).entries, []);
+});
+
+test("another policy root: bytes that were added here and revoked there say so, whichever bundle comes first", async (t) => {
+  const stores = await pair(t);
+  const { a, b, send } = stores;
+  const older = (await send()).source;
+  await a.revoke(NAME, "leaks");
+  const newer = (await send()).source;
+  await importFrom(b.store, newer);
+  const ours = await b.add(NAME, model(1));
+  await importFrom(b.store, older);
+  assert.match((await upstreamSaid(b.store, ours)).join("\n"), /^fail: revoked where it comes from .*: leaks$/);
+});
+
+test("another policy root: what its approvers take back does not land, by any bundle, and what landed says so", async (t) => {
+  const stores = await pair(t);
+  const { a, b, send } = stores;
+  const c = await stores.sister("c");
+  const older = (await send()).source;
+  await a.reject(NAME, "bob");
+  const newer = (await send()).source;
+  assert.deepEqual(outcomes(await importFrom(b.store, newer)), { [NAME]: "refused REFUSED" });
+  assert.deepEqual(outcomes(await importFrom(b.store, newer)), { [NAME]: "already REFUSED" });
+  assert.deepEqual(outcomes(await importFrom(b.store, older)), { [NAME]: "refused REFUSED" });
+  assert.deepEqual(await waiting(b), {});
+  await importFrom(c.store, older);
+  await importFrom(c.store, newer);
+  const { said } = (await waiting(c))[NAME] as { said: string[] };
+  assert.match(
+    said.join("\n"),
+    /^fail: statement [0-9a-f]{12} was refused by bob: a test, where it comes from\ninfo: /,
+  );
+});
+
+test("another policy root: what one of its stores revokes counts for what another of them sends", async (t) => {
+  const [team, others] = [makeTeam(t), makeTeam(t)];
+  const [a1, a2, b] = [await others.store("a1"), await others.store("a2"), await team.store("b")];
+  await a1.trust(TWO, model(2));
+  await pull(a2.store, a1.location.root);
+  await a2.revoke(TWO, "leaks");
+  await pull(b.store, a2.location.root);
+  assert.deepEqual(outcomes(await pull(b.store, a1.location.root)), { [TWO]: "refused REVOKED" });
+  const c = await team.store("c");
+  await pull(c.store, a1.location.root);
+  await pull(c.store, a2.location.root);
+  assert.match(JSON.stringify(await waiting(c)), /"fail: revoked where it comes from/);
+});
+
+test("another policy root: a model that lands while the revocation of it comes by another import says so all the same", async (t) => {
+  const stores = await pair(t);
+  const { a, b, manifest, send } = stores;
+  const older = (await send()).source;
+  await a.revoke(NAME, "leaks");
+  const newer = (await send()).source;
+  const other = await b.open();
+  // Between the last look at what is known and the commit.
+  const commit = b.store.commit.bind(b.store);
+  let done = false;
+  b.store.commit = async (act) => {
+    if (!done) await importFrom(other, newer);
+    done = true;
+    return commit(act);
+  };
+  const report = await importFrom(b.store, older);
+  assert.deepEqual(outcomes(report), { [NAME]: "quarantined" });
+  assert.match((await upstreamSaid(b.store, manifest)).join("\n"), /^fail: revoked where it comes from .*\ninfo: /);
+  assert.deepEqual(report.entries, [3, 4]);
+});
+
+test("another policy root: a newer version takes the place of the one from there that waits, an older one does not", async (t) => {
+  const stores = await pair(t);
+  const { a, b, manifest, send } = stores;
+  const older = (await send()).source;
+  const next = await a.trust(NAME, model(3));
+  const newer = (await send()).source;
+  const c = await stores.sister("c");
+  assert.deepEqual(outcomes(await importFrom(b.store, older)), { [NAME]: "quarantined" });
+  const report = await importFrom(b.store, newer);
+  assert.deepEqual(outcomes(report), { [NAME]: "quarantined" });
+  assert.match(report.notes.join("\n"), new RegExp(`takes the place of manifest ${manifest.slice(0, 12)}`));
+  assert.deepEqual(outcomes(await importFrom(c.store, newer)), { [NAME]: "quarantined" });
+  assert.deepEqual(outcomes(await importFrom(c.store, older)), { [NAME]: "already" });
+  assert.equal(await (await c.store.head()).readRef(nameRef("quarantined", parseName(NAME))), next);
+  assert.deepEqual(await waiting(c), await waiting(b));
+});
+
+/** A store in six states; two of its three models are denied in the last one, and one has a newer version. */
+async function history({ a, send }: Pair): Promise<readonly Source[]> {
+  const bundles: Source[] = [];
+  const act = async (does: () => Promise<unknown>): Promise<void> => {
+    await does();
+    bundles.push((await send()).source);
+  };
+  await act(() => a.trust(TWO, model(2)));
+  await act(() => a.trust(ONE, model(4)));
+  await act(() => a.revoke(TWO, "leaks"));
+  await act(() => a.trust(ONE, model(5)));
+  await act(() => a.trust(THREE, model(6)));
+  await act(() => a.reject(THREE, "alice"));
+  return bundles;
+}
+
+test("another policy root: several bundles on one medium end, and are reported, as the newest alone, under whatever names", async (t) => {
+  const stores = await pair(t);
+  const bundles = await history(stores);
+  const newest = bundles.at(-1) ?? assert.fail("no bundles");
+  const alone = await stores.sister("alone");
+  const wanted = outcomes(await importFrom(alone.store, newest));
+  assert.deepEqual(wanted, {
+    [NAME]: "quarantined",
+    [ONE]: "quarantined",
+    [THREE]: "refused REFUSED",
+    [TWO]: "refused NOT_TRUSTED",
+  });
+  let runs = 0;
+  const media = fc.shuffledSubarray([...bundles.slice(0, -1)]).chain((some) => {
+    return fc.shuffledSubarray([...some, newest], { minLength: some.length + 1 });
+  });
+  await fc.assert(
+    fc.asyncProperty(media, async (order) => {
+      const { store } = await stores.sister(`medium${runs++}`);
+      const arrived = {
+        bundles: order.map((source, at) => ({ what: `${at}.tar`, source, faults: [] })),
+        ...{ unread: [], passedOver: [] },
+      };
+      const { reports, failed, newest: last } = await importAll(store, arrived);
+      assert.deepEqual([failed, last?.source], [[], newest]);
+      assert.deepEqual(reports[0] && outcomes(reports[0]), wanted);
+      const rest = reports.slice(1).flatMap(({ names }) => names);
+      assert.ok(
+        rest.every(({ outcome }) => outcome === "already"),
+        JSON.stringify(rest),
+      );
+      assert.deepEqual(await waiting({ store }), await waiting(alone));
+      const again = await importAll(store, arrived);
+      assert.deepEqual(
+        again.reports.flatMap(({ entries }) => entries),
+        [],
+      );
+      assert.ok(again.reports.every(({ names }) => names.every(({ outcome }) => outcome === "already")));
+    }),
+    { numRuns: 6, endOnFailure: true, examples: [[[...bundles]], [[...bundles].reverse()]] },
+  );
+});
+
+test("another policy root: any order of bundles ends with the same in quarantine, and all that was revoked says so", async (t) => {
+  const stores = await pair(t);
+  const bundles = await history(stores);
+  const ends: string[] = [];
+  const orders = fc.shuffledSubarray([...bundles, ...bundles], { minLength: bundles.length * 2 });
+  await fc.assert(
+    fc.asyncProperty(orders, async (order) => {
+      const receiver = await stores.sister(`b${ends.length}`);
+      for (const source of order) await importFrom(receiver.store, source);
+      const found = Object.entries(await waiting(receiver)) as [string, { said: string[] }][];
+      const denied = ([, { said }]: [string, { said: string[] }]): boolean =>
+        said.some((text) => text.startsWith("fail"));
+      // What landed before it was denied stays, and says so.
+      for (const entry of found) assert.equal(denied(entry), [TWO, THREE].includes(entry[0] as typeof TWO), entry[0]);
+      ends.push(JSON.stringify(found.filter((entry) => !denied(entry))));
+    }),
+    { numRuns: 12, endOnFailure: true },
+  );
+  assert.equal(new Set(ends).size, 1, ends.join("\n"));
 });

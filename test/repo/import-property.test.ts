@@ -93,6 +93,12 @@ async function allHearAll(stores: readonly Member[]): Promise<void> {
   }
 }
 
+/** What was added, and could not be proposed for a denial that was there already, is nobody's word: it stays where it is. */
+function travelling(objects: readonly string[]): readonly string[] {
+  const isSigned = (id: string): boolean => objects.some((other) => other.startsWith(`${id}.`));
+  return objects.filter((object) => !object.startsWith("manifest ") || isSigned(object.slice("manifest ".length)));
+}
+
 async function verdicts({ store }: Member): Promise<unknown> {
   const head = await store.head();
   const told = [];
@@ -125,7 +131,7 @@ test("whatever the order in which stores hear of it, they end in the same heads,
         for (const other of others) assert.deepEqual(other, first);
         const kinds = ["manifest", "statement", "refusal", "policy"];
         const [objects, ...more] = await Promise.all(stores.map(({ store }) => objectsOf(store, ...kinds)));
-        for (const other of more) assert.deepEqual(other, objects);
+        for (const other of more) assert.deepEqual(travelling(other), travelling(objects ?? []));
         const text = JSON.stringify(first);
         met = {
           diverged: met.diverged + (text.includes('"several"') ? 1 : 0),

@@ -25,11 +25,12 @@ import { pull } from "../../src/repo/pull.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { show } from "../../src/repo/show.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
 import { type Item, itemPath, type Source } from "../../src/sync/source.ts";
 import { writeVolume } from "../../src/sync/volume-writer.ts";
-import { openPipe } from "../../src/sync/volumes.ts";
 import { copied } from "../support/bundles.ts";
 import { memorySource } from "../support/memory-source.ts";
+import { ruleFor } from "../support/store-fixture.ts";
 import { inMemory, type Member, makeTeam, model, sharedRefs } from "../support/team-stores.ts";
 
 const NAME = "acme/tiny@v1";
@@ -174,16 +175,38 @@ test("a revocation wins wherever it arrives, also before the model that it is ab
   await isSound(b);
 });
 
-test("two promotions apart from each other diverge, the report says who has to do what, and one that names both settles it", async (t) => {
+test("a name that an import takes down is adopted with a warning that says so, once", async (t) => {
   const team = makeTeam(t);
   const [a, b] = [await team.store("a"), await team.store("b")];
   await a.trust(NAME, model(1));
+  await pull(b.store, a.location.root);
+  await a.revoke(NAME, "leaks");
+  const [told] = (await pull(b.store, a.location.root)).names;
+  assert.deepEqual([told?.outcome, told?.standing, told?.code], ["adopted", "revoked", "REVOKED"]);
+  assert.match(told?.text ?? "", /cannot be used any more: .*leaks$/);
+  await a.delete(NAME);
+  const [deleted] = (await pull(b.store, a.location.root)).names;
+  assert.deepEqual([deleted?.outcome, deleted?.standing], ["adopted", "deleted"]);
+  assert.match(deleted?.text ?? "", /cannot be used any more: /);
+  const [again] = (await pull(b.store, a.location.root)).names;
+  assert.deepEqual([again?.outcome, again?.text], ["already", undefined]);
+});
+
+test("two promotions apart from each other diverge, the report says who has to do what, and one that names both settles it", async (t) => {
+  const rule = ruleFor("*/*@*", { approvers: { principals: ["alice", "bob", "carol"], threshold: 2 } });
+  const team = makeTeam(t, [rule]);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  const ours = await a.trust(NAME, model(1));
   team.nowS += 10;
-  await b.trust(NAME, model(2));
+  const theirs = await b.trust(NAME, model(2));
   const report = await pull(b.store, a.location.root);
   assert.deepEqual(outcomes(report), { [NAME]: "diverged" });
   const text = report.names[0]?.text ?? "";
-  for (const word of ["coffer add", "alice", "bob", "names"]) assert.ok(text.includes(word), text);
+  const [one, other] = [`for manifest ${ours.slice(0, 12)}`, `for manifest ${theirs.slice(0, 12)}`];
+  for (const word of ["coffer add", "the approval of 2 of alice, bob, carol", "names", one, other])
+    assert.ok(text.includes(word), text);
+  const [diverged] = (await show(b.store, parseName(NAME))).verdict.reasons;
+  assert.ok(diverged?.text.includes(one) && diverged.text.includes(other), diverged?.text);
   await assert.rejects(resolve(b.store, parseName(NAME)), (error) => isCofferError(error, "DIVERGED"));
   assert.equal((await show(b.store, parseName(NAME))).state, "denied");
   await b.trust(NAME, model(2));
@@ -206,12 +229,9 @@ test("a newer version whose bytes did not come takes the place of the older one 
     reindexed(source, small, (index) => ({ ...only(small)(index), blobs: "none" })),
   );
   assert.deepEqual([outcomes(report), codesOf(report)], [{ [NAME]: "superseded" }, { [NAME]: "BLOB_MISSING" }]);
-  await assert.rejects(resolve(b.store, parseName(NAME)), (error) => isCofferError(error, "EVIDENCE_MISSING"));
+  await assert.rejects(resolve(b.store, parseName(NAME)), (error) => isCofferError(error, "BLOB_MISSING"));
   const { problems, exit } = await fsck(b.store);
-  assert.deepEqual(
-    [new Set(problems.map(({ code }) => code)), exit],
-    [new Set(["EVIDENCE_MISSING", "BLOB_MISSING"]), 3],
-  );
+  assert.deepEqual([new Set(problems.map(({ code }) => code)), exit], [new Set(["BLOB_MISSING"]), 9]);
   const later = await importFrom(b.store, source);
   assert.deepEqual(outcomes(later), { [NAME]: "adopted" });
   const { manifest } = await resolve(b.store, parseName(NAME));
@@ -405,6 +425,30 @@ test("another policy root: its revocations bind what came from there, and nothin
   );
   assert.ok(read.some(({ kind, result }) => `${kind}` === "upstream" && result === "fail"));
   await isSound(b);
+});
+
+test("another policy root: what our people promoted stays trusted, and the verdict says what was revoked where it comes from", async (t) => {
+  const [team, others] = [makeTeam(t), makeTeam(t)];
+  const [a, b] = [await others.store("a"), await team.store("b")];
+  await a.trust(NAME, model(1));
+  await pull(b.store, a.location.root);
+  await b.trust(NAME, model(1));
+  const told = async () => {
+    const { trusted, established, notEstablished } = (await resolve(b.store, parseName(NAME))).verdict;
+    const text = (facts: readonly { id: string; text: string }[], of: string) =>
+      facts.find(({ id }) => id === of)?.text;
+    return [trusted, text(established, "revocations"), text(notEstablished, "upstream-revoked")] as const;
+  };
+  const [before, none, nothing] = await told();
+  assert.deepEqual([before, nothing], [true, undefined]);
+  assert.match(none ?? "", /^no revocation known/);
+  await a.revoke(NAME, "leaks");
+  await pull(b.store, a.location.root);
+  const [after, some, upstream] = await told();
+  assert.equal(after, true);
+  assert.match(some ?? "", /^no revocation that binds this name is known/);
+  assert.ok(upstream?.includes(`policy root ${others.policy.value.root.slice(0, 12)}`), upstream);
+  assert.match(upstream ?? "", /revoked where it comes from .*: leaks$/);
 });
 
 test("a store that has shown two histories: its denials are taken, nothing that it trusts, now or later", async (t) => {
@@ -742,4 +786,22 @@ test("denials of many names that are not here are told in one line", async (t) =
     report.notes.some((note) => note.includes("acme/gone7") && note.endsWith(" and 2 more")),
     report.notes.join(),
   );
+});
+
+test("a revocation of what was never promoted travels on through a store that never had its manifest", async (t) => {
+  const team = makeTeam(t);
+  const [a, b, c] = [await team.store("a"), await team.store("b"), await team.store("c")];
+  await b.add(NAME, model(2));
+  await b.revoke(NAME);
+  await a.trust(NAME, model(1));
+  await a.trust("acme/other", model(3));
+  await pull(a.store, b.location.root);
+  await pull(c.store, a.location.root);
+  for (const { store } of [a, c]) {
+    await assert.rejects(resolve(store, parseName(NAME)), { code: "REVOKED" });
+    await resolve(store, parseName("acme/other"));
+  }
+  const bundle = await makeBundle(c.store, { names: [parseName(NAME)], patterns: [], candidates: false, blobs: false });
+  assert.equal(bundle.index.value.revocations.length, 1);
+  for (const { store } of [a, c]) assert.deepEqual((await fsck(store)).problems, []);
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
 import { remoteRef } from "../../src/base/ref-path.ts";
 import { generatePrivateKey } from "../../src/keys/private-key.ts";
@@ -16,10 +17,12 @@ import { openAny, openFolderSource } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
 import { addRemote, needRemote } from "../../src/repo/remotes.ts";
 import { resolve } from "../../src/repo/resolve.ts";
-import { createServer } from "../../src/server/server.ts";
+import { createServer, type ServerOptions } from "../../src/server/server.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
 import { partsOf } from "../../src/sync/cut.ts";
 import { itemPath } from "../../src/sync/source.ts";
+import { Waiting } from "../../src/sync/waiting.ts";
+import { sourceOf } from "../support/bundles.ts";
 import { documentsOf, type Offered, startOffering, type Twist, whole } from "../support/offering-server.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
 import { inMemory, type Member, makeTeam, model, sharedRefs } from "../support/team-stores.ts";
@@ -29,7 +32,7 @@ const MIB = 1024 * 1024;
 
 const options = (member: Member): ExchangeOptions => ({
   locate: (root) => ({ ...member.location, root }),
-  http: { silenceMs: 2000 },
+  http: { silenceMs: 30_000 },
 });
 
 const pullFrom = (member: Member, url: string) => pullRemote(member.store, { url }, options(member));
@@ -43,8 +46,8 @@ const isTrusted = async ({ store }: Member, name = NAME): Promise<boolean> =>
   (await resolve(store, parseName(name)).catch(() => undefined))?.verdict.trusted ?? false;
 
 /** `coffer serve` over the store, as another process would. */
-async function serve(t: TestContext, member: Member): Promise<string> {
-  const server = createServer(await member.open());
+async function serve(t: TestContext, member: Member, options: ServerOptions = {}): Promise<string> {
+  const server = createServer(await member.open(), options);
   const { port } = await server.listen(0);
   t.after(() => server.close(0));
   return `http://127.0.0.1:${port}`;
@@ -111,7 +114,7 @@ test("a pull from a server brings what a pull from the folder brings; the same a
   await assert.rejects(
     pushRemote(b.store, hub, { names: [], patterns: [], candidates: false, blobs: true }, options(b)),
     {
-      code: "UNSUPPORTED",
+      code: "USAGE",
       message: /a server is read-only/,
     },
   );
@@ -122,7 +125,7 @@ test("a clone from a server, with the root that people were told and with anothe
   const a = await team.store("a");
   await a.trust("acme/tiny", model(1));
   const url = await serve(t, a);
-  const open = async () => (await openAny({ absolute: "/nowhere", shown: url }, team.ports)).source;
+  const open = async () => sourceOf(await openAny({ absolute: "/nowhere", shown: url }, team.ports));
   const location = { ...a.location, root: join(team.folder, "cloned.coffer"), stateHome: join(team.folder, "cloned") };
   await assert.rejects(clone(location, open, undefined, team.ports), { code: "FOREIGN_ROOT" });
   const other = { number: 1, digest: a.store.id };
@@ -213,6 +216,152 @@ test("what is interrupted goes on: parts that came are not asked for again, even
   assert.deepEqual(ranges, [`bytes=${16 * MIB}-${20 * MIB + 79}`]);
   assert.deepEqual(readdirSync(join(b.location.root, "local/tmp")), []);
   assert.deepEqual((await fsck(b.store)).problems, []);
+});
+
+/** @returns how often the index was asked for, and what was told of waiting */
+async function pullWhere(t: TestContext, code: string, retryAfter: string | undefined, refusals: number) {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const offered = await offerOf(a);
+  let left = refusals;
+  const { url, asked } = await startOffering(
+    t,
+    () => offered,
+    ({ url: path }, response) => {
+      if (path !== "/v1/bundle" || left === 0) return false;
+      left -= 1;
+      const body = `{"error":{"code":"${code}","message":"x"}}\n`;
+      response.writeHead(503, retryAfter === undefined ? {} : { "Retry-After": retryAfter }).end(body);
+      return true;
+    },
+  );
+  const told: string[] = [];
+  const how = { ...options(b), http: { silenceMs: 2000, onWait: (text: string) => told.push(text) } };
+  const pulled = await pullRemote(b.store, { url }, how).catch((error: unknown) => error);
+  const isHere = await isTrusted(b);
+  return { pulled, isHere, told, tries: asked.filter((path) => path === "/v1/bundle").length };
+}
+
+test("a server that says when to ask again is asked again, and people are told once what is waited for", async (t) => {
+  const { isHere, told, tries } = await pullWhere(t, "PREPARING", "1", 2);
+  assert.equal(isHere, true);
+  assert.deepEqual([told.length, tries], [1, 4], "two refusals, the index, and the look at the end");
+  assert.match(told[0] ?? "", /goes through its names; it is asked again every 1 s/);
+});
+
+test("a pull from a store that commits all the time, and whose every index takes longer than a request waits", async (t) => {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const url = await serve(t, a, { offerPatienceMs: 0 });
+  let [isOver, count] = [false, 0];
+  const writing = (async () => {
+    for (; !isOver; count += 1) await a.trust(`busy/m${count}`, model(10 + count));
+  })();
+  const stop = async (): Promise<void> => {
+    isOver = true;
+    await writing;
+  };
+  t.after(stop);
+  const told: string[] = [];
+  const http = { silenceMs: 30_000, waiting: new Waiting(180_000), onWait: (text: string) => void told.push(text) };
+  await pullRemote(b.store, { url }, { ...options(b), http });
+  assert.equal(await isTrusted(b), true);
+  assert.deepEqual([told.length, count > 0], [1, true]);
+  await stop();
+});
+
+test("what a server says with PREPARING is sent back as it came, and nothing that is no number", async (t) => {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const offered = await offerOf(a);
+  const given = ["7", "7", undefined, "x", "8, 9", "0"];
+  const sent: unknown[] = [];
+  const { url } = await startOffering(
+    t,
+    () => offered,
+    ({ url: path, headers }, response) => {
+      if (path !== "/v1/bundle") return false;
+      sent.push(headers["coffer-since"]);
+      if (given.length === 0) return false;
+      const since = given.shift();
+      const more = since === undefined ? {} : { "Coffer-Since": since };
+      response.writeHead(503, { "Retry-After": "1", ...more }).end('{"error":{"code":"PREPARING","message":"x"}}\n');
+      return true;
+    },
+  );
+  await pullFrom(b, url);
+  const { number } = offered.index.value.log;
+  assert.deepEqual(sent, [undefined, "7", "7", "7", "7", "7", "7", String(number)], "and at the end, what was pulled");
+});
+
+test("a refusal that says nothing of waiting, or of waiting too long, is one", async (t) => {
+  for (const [code, retryAfter] of [
+    ["PREPARING", undefined],
+    ["PREPARING", "61"],
+    ["PREPARING", "0"],
+    ["PREPARING", "1e1"],
+    ["PREPARING", "-1"],
+    ["CORRUPT", "1"],
+    ["", "1"],
+  ] as const) {
+    const { pulled, isHere, told, tries } = await pullWhere(t, code, retryAfter, 1);
+    assert.ok(pulled instanceof Error && /its index: it answered 503/.test(pulled.message), `${code} ${retryAfter}`);
+    assert.deepEqual([isHere, told, tries], [false, [], 1]);
+  }
+});
+
+test("a pull waits no longer in all than one may, however many answers put it off and however often it begins anew", async (t) => {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const offered = await offerOf(a);
+  const preparing = (response: Parameters<Twist>[1]): void => {
+    response.writeHead(503, { "Retry-After": "1" }).end('{"error":{"code":"PREPARING","message":"x"}}\n');
+  };
+  const waitLess = async (twist: Twist): Promise<unknown> => {
+    const { url } = await startOffering(t, () => offered, twist);
+    const http = { silenceMs: 30_000, waiting: new Waiting(1900) };
+    return pullRemote(b.store, { url }, { ...options(b), http }).catch((error: unknown) => error);
+  };
+  const seen = new Set<string | undefined>();
+  const eachOnce = await waitLess(({ url: path }, response) => {
+    if (seen.has(path)) return false;
+    seen.add(path);
+    preparing(response);
+    return true;
+  });
+  assert.ok(isCofferError(eachOnce, "REMOTE_FAILED"), String(eachOnce));
+  assert.match(eachOnce.message, /the signature of its index: .* asked again for as long as one pull may wait/);
+  let asked = 0;
+  const anew = await waitLess(({ url: path }, response) => {
+    if (path === "/v1/bundle") asked += 1;
+    if (path === "/v1/bundle" && asked % 2 === 1) preparing(response);
+    else if (isDocuments(path)) response.writeHead(404).end();
+    else return false;
+    return true;
+  });
+  assert.ok(isCofferError(anew, "REMOTE_FAILED"), String(anew));
+  assert.equal(asked, 3);
+});
+
+test("documents that are cut because their index is gone by now: the pull begins anew; cut for nothing, it ends", async (t) => {
+  const { a, b } = await makeTwo(t);
+  await a.trust("acme/tiny", model(1));
+  const before = await offerOf(a);
+  await a.trust("acme/later", model(2));
+  const after = await offerOf(a);
+  let offered = before;
+  const cut: Twist = ({ url: path }, response) => {
+    if (!isDocuments(path) || offered === after) return false;
+    const bytes = documentsOf(offered);
+    response.writeHead(200, { "Content-Length": bytes.length }).write(bytes.subarray(0, 10), () => response.destroy());
+    if (moves) offered = after;
+    return true;
+  };
+  let moves = false;
+  const { url } = await startOffering(t, () => offered, cut);
+  await assert.rejects(pullFrom(b, url), { code: "REMOTE_FAILED", message: /broke off after 10 bytes/ });
+  moves = true;
+  assert.deepEqual(await outcomes(b, url), { "acme/later@main": "adopted", [NAME]: "adopted" });
 });
 
 test("a revocation during the pull wins, also where all bytes have come; other changes disturb nobody", async (t) => {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fingerprint } from "../../src/keys/public-key.ts";
 import { compareReceipt, readReceipt, writeReceipt } from "../../src/repo/delivery.ts";
 import { pull } from "../../src/repo/pull.ts";
 import {
@@ -113,6 +114,27 @@ test("a receipt of another store, or by another key than before, takes no receip
   const claimed = await makeReceiptFile(body, inventory, await other.store.needSigner());
   await assert.rejects(keepReceipt(here.store, remote, claimed), { code: "SIGNATURE_INVALID" });
   assert.equal((await lastReceipt(here.store, remote.name))?.receipt.value.storeKey.keyId, there.store.storeKey.keyId);
+});
+
+test("whose receipt came first is said, with its key, once; not of the store that was found there", async (t) => {
+  const [here, there, known] = [await makeStoreFixture(t), await makeStoreFixture(t), await makeStoreFixture(t)];
+  const remote = await addRemote(here.store, "lab", "/mnt/stick");
+  await keepReceipt(here.store, remote, await writeReceipt(there.store));
+  const [warning = "", ...others] = here.store.warnings.splice(0);
+  assert.equal(others.length, 0);
+  assert.ok(warning.includes(`first receipt from store ${there.store.id}, key ${fingerprint(there.store.storeKey)}`));
+  assert.match(warning, /compare both .*`coffer remote remove lab`/);
+  await keepReceipt(here.store, remote, await writeReceipt(there.store));
+  assert.deepEqual(here.store.warnings, []);
+  const other = { ...(await addRemote(here.store, "site", "/mnt/other")), store: known.store.id };
+  await noteRemote(here.store, other);
+  await keepReceipt(here.store, other, await writeReceipt(known.store));
+  assert.deepEqual(here.store.warnings, []);
+  await removeRemote(here.store, "site");
+  await addRemote(here.store, "site", "/mnt/other");
+  await noteRemote(here.store, other);
+  await keepReceipt(here.store, other, await writeReceipt(there.store));
+  assert.match(here.store.warnings.join(), new RegExp(`found there before is store ${known.store.id.slice(0, 12)}`));
 });
 
 test("a store whose bundle was imported is known by its key: a receipt by another one is no evidence", async (t) => {

@@ -4,11 +4,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { CofferError, isCofferError } from "../../src/base/errors.ts";
+import { parseName } from "../../src/base/names.ts";
+import type { Files } from "../../src/objects/files.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
+import { importFrom } from "../../src/repo/import.ts";
+import { openFolderSource } from "../../src/repo/incoming.ts";
 import { list } from "../../src/repo/list.ts";
+import { pull } from "../../src/repo/pull.ts";
 import { countReserve, fillReserve } from "../../src/repo/reserve.ts";
+import { resolve } from "../../src/repo/resolve.ts";
+import { openStore } from "../../src/repo/store.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
 import { makeSafetensors, makeStoreFixture } from "../support/store-fixture.ts";
+import { makeTeam, model } from "../support/team-stores.ts";
 import { seededRandom } from "../support/transcripts.ts";
 
 const PIECES = 64;
@@ -106,4 +114,29 @@ test("where only the state folder has no room a name is revoked all the same, an
   await assert.rejects(store.head(), (error) => isCofferError(error, "STATE_UNWRITABLE"));
   full = false;
   assert.equal((await list(store)).names.find(({ name }) => name.text === "acme/tiny@main")?.state, "revoked");
+});
+
+test("where only the state folder has no room, what a bundle denies counts all the same", async (t) => {
+  const team = makeTeam(t);
+  const [a, b] = [await team.store("a"), await team.store("b")];
+  await a.trust("acme/tiny@v1", model(1));
+  await pull(b.store, a.location.root);
+  await a.revoke("acme/tiny@v1");
+  let full = false;
+  const openFolder = (path: string): Files => {
+    const files = openRealFiles(path);
+    const create = files.create.bind(files);
+    files.create = async (name, mode) => {
+      if (full && path.startsWith(b.location.stateHome))
+        throw new CofferError("NO_SPACE", `cannot create ${name}: ENOSPC`);
+      return create(name, mode);
+    };
+    return files;
+  };
+  const other = await openStore(b.location, { ...team.ports, openFolder });
+  await b.add("acme/new@v1", model(3)); // a head that `other` has not seen
+  full = true;
+  await importFrom(other, await openFolderSource(a.location.root, team.ports));
+  assert.match(other.warnings.join("\n"), /^entry [0-9]+ is not remembered by this machine: memory: cannot write/m);
+  await assert.rejects(resolve(b.store, parseName("acme/tiny@v1")), (error) => isCofferError(error, "REVOKED"));
 });

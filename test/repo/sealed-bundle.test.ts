@@ -8,15 +8,15 @@ import { parseName } from "../../src/base/names.ts";
 import type { Files } from "../../src/objects/files.ts";
 import { type BundleRequest, makeBundle, sameBundle } from "../../src/repo/bundle.ts";
 import { volumeNumbers, writeVolumes } from "../../src/repo/bundle-files.ts";
-import { indexOf, inspectBundle, isVolumePath, type Media, streamVolumes } from "../../src/repo/bundle-media.ts";
+import { indexOf, inspectBundles, isVolumePath, type Media, streamVolumes } from "../../src/repo/bundle-media.ts";
 import { clone } from "../../src/repo/clone.ts";
 import { pullRemote, pushRemote } from "../../src/repo/exchange.ts";
 import { importFrom } from "../../src/repo/import.ts";
-import { openAny, openBundle } from "../../src/repo/incoming.ts";
+import { openAny, openArrived } from "../../src/repo/incoming.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { volumeBytesOf, writeVolume } from "../../src/sync/volume-writer.ts";
 import { makeReader, payloadAt } from "../support/age.ts";
-import { collect, emptyFolder } from "../support/bundles.ts";
+import { collect, emptyFolder, sourceOf } from "../support/bundles.ts";
 import { codeOf } from "../support/codes.ts";
 import { type Member, makeTeam, model } from "../support/team-stores.ts";
 
@@ -120,13 +120,13 @@ test("a volume that cannot be written leaves nothing, and nothing in clear", asy
 test("import: the same as from a clear bundle", async (t) => {
   const { b, media, write, team } = await world(t, 20 * MIB);
   await write({ volumeBytes: me.sealing.room(16 * MIB) });
-  const report = await importFrom(b.store, (await openBundle(team.ports, media())).source);
+  const report = await importFrom(b.store, sourceOf(await openArrived(team.ports, media())));
   assert.deepEqual(
     report.names.map(({ outcome }) => outcome),
     ["adopted"],
   );
   assert.equal((await resolve(b.store, parseName(NAME))).verdict.trusted, true);
-  const again = await importFrom(b.store, (await openBundle(team.ports, media())).source);
+  const again = await importFrom(b.store, sourceOf(await openArrived(team.ports, media())));
   assert.deepEqual(again.entries, []);
 });
 
@@ -137,8 +137,7 @@ test("import: nothing is stored of what this store's people cannot open, or what
   const sealed = readFileSync(path);
   const before = holdings(b);
   const take = async (unlock?: typeof me.unlock) => {
-    const { source } = await openBundle(team.ports, media(unlock));
-    return importFrom(b.store, source);
+    return importFrom(b.store, sourceOf(await openArrived(team.ports, media(unlock))));
   };
   const refused = async (bytes: Buffer, code: string, unlock?: typeof me.unlock) => {
     writeFileSync(path, bytes);
@@ -151,7 +150,10 @@ test("import: nothing is stored of what this store's people cannot open, or what
     return bytes;
   };
   await refused(sealed, "IDENTITY_WRONG", other.unlock);
-  assert.equal(await codeOf(async () => openBundle(team.ports, { ...media(), unlock: undefined })), "IDENTITY_NEEDED");
+  assert.equal(
+    await codeOf(async () => sourceOf(await openArrived(team.ports, { ...media(), unlock: undefined }))),
+    "IDENTITY_NEEDED",
+  );
   await refused(sealed.subarray(0, payloadAt(sealed) + 65_552), "VOLUME_DAMAGED");
   await refused(sealed.subarray(0, -1), "VOLUME_DAMAGED");
   await refused(Buffer.concat([sealed, sealed]), "VOLUME_DAMAGED");
@@ -167,7 +169,7 @@ test("encryption adds no trust: a stranger's bundle that is encrypted to us is a
   await write();
   const stranger = makeTeam(t);
   const c = await stranger.store("c");
-  const report = await importFrom(c.store, (await openBundle(team.ports, media())).source);
+  const report = await importFrom(c.store, sourceOf(await openArrived(team.ports, media())));
   assert.deepEqual([report.sameRoot, report.names.map(({ outcome }) => outcome)], [false, ["quarantined"]]);
   assert.ok(readdirSync(out).length > 0);
 });
@@ -176,11 +178,11 @@ test("inspect, clone, and a pipe", async (t) => {
   const { team, a, out, media, write } = await world(t);
   const { bundle } = await write();
   const path = { absolute: out, shown: "stick" };
-  assert.equal((await inspectBundle(team.ports, media())).id, bundle.index.id);
-  assert.equal(await codeOf(() => inspectBundle(team.ports, media(other.unlock))), "IDENTITY_WRONG");
-  assert.equal(await codeOf(() => openAny(path, team.ports)), "IDENTITY_NEEDED");
+  assert.equal((await inspectBundles(team.ports, media())).bundles[0]?.id, bundle.index.id);
+  assert.equal((await inspectBundles(team.ports, media(other.unlock))).failed[0]?.error.code, "IDENTITY_WRONG");
+  assert.equal((await openAny(path, team.ports)).unread[0]?.error.code, "IDENTITY_NEEDED");
   const location = { ...a.location, root: join(team.folder, "cloned"), stateHome: join(team.folder, "cloned-state") };
-  const open = async () => (await openAny(path, team.ports, me)).source;
+  const open = async () => sourceOf(await openAny(path, team.ports, me));
   const root = { number: 1, digest: team.policy.id };
   const { report } = await clone(
     { ...location, secrets: join(team.folder, "s"), state: join(team.folder, "m") },
@@ -198,7 +200,7 @@ test("inspect, clone, and a pipe", async (t) => {
     yield* pieces;
   };
   const piped: Media = { kind: "pipe", stream: pipe(), shown: "stdin", unlock: me.unlock };
-  assert.equal((await inspectBundle(team.ports, piped)).id, bundle.index.id);
+  assert.equal((await inspectBundles(team.ports, piped)).bundles[0]?.id, bundle.index.id);
 });
 
 test("push to a stick and pull from it; a bundle for others keeps no other out", async (t) => {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Digest, sha256 } from "../../src/base/digest.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
+import { until } from "../support/until.ts";
 import { drain, errorOf, type Running, serve, slowDownload } from "./client.ts";
 
 const CHUNK = LIMITS.chunkBytes;
@@ -332,5 +333,5 @@ function descriptors(): number {
 
 /** Waits, for a while, until no more than `most` are open. */
 async function settled(most: number): Promise<void> {
-  for (let tries = 0; tries < 100 && descriptors() > most; tries += 1) await sleep(10);
+  await until(() => descriptors() <= most);
 }

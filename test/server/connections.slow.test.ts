@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { sha256 } from "../../src/base/digest.ts";
 import { createServer } from "../../src/server/server.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
+import { until } from "../support/until.ts";
 import { drain, errorOf, raw, serveNew, slowDownload, statusOf } from "./client.ts";
 
 const LARGE = makeSafetensors(40 * 1024 * 1024, 5);
@@ -61,11 +62,11 @@ suite("server: connections", () => {
       });
     });
     assert.equal(statusOf(text), 408);
-    assert.ok(await ended(running.port, "", 3000), "a client that says nothing is not kept");
+    assert.ok(await ended(running.port, "", 30_000), "a client that says nothing is not kept");
   });
 
   test("a client that takes nothing is dropped, one that takes slowly is not", async (t) => {
-    const { fixture, running } = await serveNew(t, { stallMs: 2000, headerTimeoutMs: 1000 });
+    const { fixture, running } = await serveNew(t, { stallMs: 3000, headerTimeoutMs: 2000 });
     await fixture.trust("acme/large", { "m.safetensors": LARGE });
     const stalled = await slowDownload(running.port, LARGE_URL);
     const slow = await slowDownload(running.port, LARGE_URL);
@@ -80,7 +81,7 @@ suite("server: connections", () => {
     });
     await whole;
     assert.ok(taken > LARGE.length, "slower than every limit in all, and whole");
-    await sleep(2500);
+    await sleep(3500);
     assert.ok((await drain(stalled)) < LARGE.length);
   });
 
@@ -116,7 +117,7 @@ suite("server: connections", () => {
   test("when all places are taken by silent clients, one more is told so", async (t) => {
     const { running } = await serveNew(t, { maxConnections: 2 });
     const held = [connect(running.port, "127.0.0.1"), connect(running.port, "127.0.0.1")];
-    await sleep(50);
+    await Promise.all(held.map((socket) => once(socket, "connect")));
     for (const request of ["", `GET /health HTTP/1.1\r\nHost: localhost:${running.port}\r\n\r\n`]) {
       const text = await raw(running.port, request);
       assert.equal(statusOf(text), 503);
@@ -125,8 +126,7 @@ suite("server: connections", () => {
       assert.equal(text.match(/HTTP\/1\.1 /g)?.length, 1);
     }
     for (const socket of held) socket.destroy();
-    await sleep(50);
-    assert.equal((await running.get("/health")).status, 200);
+    assert.ok(await until(async () => (await running.get("/health")).status === 200));
   });
 
   test("idle connections give way to new ones, the longest idle first; served ones never do", async (t) => {
@@ -136,7 +136,7 @@ suite("server: connections", () => {
     const idle = [await kept(running.port), await kept(running.port), await kept(running.port)];
     await idle[0]?.again(); // so the second is the longest idle now
     assert.equal((await running.get("/health")).status, 200);
-    await sleep(50);
+    assert.ok(await until(() => idle.some(({ socket }) => socket.closed)));
     assert.deepEqual(
       idle.map(({ socket }) => socket.closed),
       [false, true, false],
@@ -159,8 +159,10 @@ suite("server: connections", () => {
     assert.equal((await running.get("/v1/resolve/acme/large/main")).status, 200);
     assert.equal((await running.get(LARGE_URL, { "If-None-Match": "*" })).status, 304);
     first.destroy();
-    await sleep(50);
-    assert.equal((await running.send("HEAD", LARGE_URL)).status, 200);
+    assert.ok(
+      await until(async () => (await running.send("HEAD", LARGE_URL)).status === 200),
+      "one that ended made room",
+    );
     assert.ok((await drain(second)) > LARGE.length);
     assert.equal((await running.get(LARGE_URL)).complete, true);
     assert.deepEqual(running.faults, [], "being full is no fault");
@@ -184,12 +186,12 @@ suite("server: closing", () => {
     idle.write(`GET /health HTTP/1.1\r\nHost: localhost:${running.port}\r\n\r\n`);
     await new Promise((resolve) => idle.once("data", resolve));
     const download = await slowDownload(running.port, LARGE_URL, "\r\n"); // to be kept alive
-    const closed = running.server.close(10_000);
+    const closed = running.server.close(60_000);
     await assert.rejects(running.get("/health"), { code: "ECONNREFUSED" });
     const started = performance.now();
     assert.ok((await drain(download)) > LARGE.length);
     assert.equal(await closed, 0, "cut");
-    assert.ok(performance.now() - started < 3000);
+    assert.ok(performance.now() - started < 50_000, "not held up for all the time that it would wait");
     await running.server.close(0);
   });
 
@@ -200,7 +202,7 @@ suite("server: closing", () => {
     const started = performance.now();
     assert.equal(await running.server.close(200), 1, "cut");
     const took = performance.now() - started;
-    assert.ok(took >= 150 && took < 3000, `${took} ms`);
+    assert.ok(took >= 150 && took < 30_000, `${took} ms`);
     assert.ok((await drain(download)) < LARGE.length);
   });
 

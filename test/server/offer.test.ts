@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a server offers to other stores, and what never leaves it that way (src/server/offer-answer.ts). */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { type Digest, sha256 } from "../../src/base/digest.ts";
+import { CofferError } from "../../src/base/errors.ts";
+import type { Files } from "../../src/objects/files.ts";
 import { blobPath, objectPath } from "../../src/objects/layout.ts";
+import { openRealFiles } from "../../src/objects/real-files.ts";
+import type { Asked, Offer } from "../../src/repo/serving.ts";
+import { Probe } from "../../src/repo/serving-cache.ts";
+import { OfferAnswers, type OfferLimits } from "../../src/server/offer-answer.ts";
 import { type BundleIndex, parseBundleIndex } from "../../src/sync/bundle-index.ts";
 import { itemPath } from "../../src/sync/source.ts";
 import { checkIndex } from "../../src/sync/volume-reader.ts";
-import { makeSafetensors, type StoreFixture } from "../support/store-fixture.ts";
-import { errorOf, type Running, raw, serveNew, statusOf } from "./client.ts";
+import { listenOn } from "../support/offering-server.ts";
+import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
+import { until } from "../support/until.ts";
+import { type Answer, errorOf, type Running, raw, serve, serveNew, statusOf } from "./client.ts";
 
 interface Offered {
   readonly id: Digest;
@@ -88,7 +100,6 @@ test("the index is signed by the store key where the account has it, else by nob
   assert.equal(checkIndex(index, { path, armored: signature.body }, "it").index.id, index.id);
 
   rmSync(join(fixture.folder, "state", fixture.store.id, "store_key"));
-  const { serve } = await import("./client.ts");
   const keyless = await serve(t, fixture);
   assert.deepEqual((await keyless.get("/v1/bundle")).body, body, "the same state, the same bytes");
   const none = await keyless.get(`/v1/bundle/${index.id}/signature`);
@@ -195,4 +206,250 @@ test("damage: of a name, it is left out; of a denial, there is no index; of a do
   fixture.nowS += 601; // so that it is made anew
   const none = await running.get("/v1/bundle");
   assert.deepEqual([none.status, errorOf(none).code], [503, "CORRUPT"]);
+});
+
+test("an index that takes its time: 503 with when to ask again, and it is made all the same", async (t) => {
+  const { fixture, running } = await serveNew(t, { offerPatienceMs: 0 });
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) await fixture.trust(`acme/m${seed}`, small(seed));
+  const first = await running.get("/v1/bundle");
+  assert.deepEqual([first.status, errorOf(first).code, first.headers["retry-after"]], [503, "PREPARING", "5"]);
+  let answer = first;
+  for (let tries = 0; answer.status === 503 && tries < 200; tries += 1) {
+    await setTimeout(20);
+    answer = await running.get("/v1/bundle");
+  }
+  assert.equal(answer.status, 200);
+  assert.equal(parseBundleIndex(answer.body).value.names.length, 8);
+  assert.deepEqual(running.faults, []);
+});
+
+/** A head that has always moved: nothing that was made will do. */
+const MOVED = { asked: async () => ({ since: 1 }) as Asked, madeFor: async () => undefined };
+/** Asks as `pull` does until the index is given, with what it was told to send back. */
+async function askUntilGiven({ get }: Running, first: Answer): Promise<BundleIndex> {
+  let answer = first;
+  const given = await until(async () => {
+    if (answer.status === 200) return true;
+    assert.deepEqual([answer.status, errorOf(answer).code], [503, "PREPARING"]);
+    answer = await get("/v1/bundle", { "Coffer-Since": String(answer.headers["coffer-since"]) });
+    return answer.status === 200;
+  });
+  assert.ok(given);
+  return parseBundleIndex(answer.body).value;
+}
+
+/** Promotes one name after the other until the test ends, or until it is told to stop. */
+function writeOn(t: TestContext, fixture: StoreFixture): { readonly stop: () => Promise<void> } {
+  let isOver = false;
+  const done = (async () => {
+    for (let count = 0; !isOver; count += 1) await fixture.trust(`busy/m${count}`, small(100 + count));
+  })();
+  const stop = (): Promise<void> => {
+    isOver = true;
+    return done;
+  };
+  t.after(stop);
+  return { stop };
+}
+
+test("who was sent away gets nothing that lacks a denial from before the next request, and all else at once", async (t) => {
+  const { fixture, running } = await serveNew(t, { offerPatienceMs: 0 });
+  for (const seed of [1, 2, 3]) await fixture.trust(`acme/m${seed}`, small(seed));
+  const first = await running.get("/v1/bundle");
+  const made = await askUntilGiven(running, first);
+  const since = { "Coffer-Since": String(first.headers["coffer-since"]) };
+  assert.equal(since["Coffer-Since"], String(made.log.number));
+
+  await fixture.trust("acme/m4", small(4));
+  const kept = await running.get("/v1/bundle", since);
+  assert.deepEqual([kept.status, parseBundleIndex(kept.body).value.log.number], [200, made.log.number]);
+  for (const field of ["0", "-1", "1e9", "x", `${since["Coffer-Since"]}, 1`]) {
+    const other = await serve(t, fixture, { offerPatienceMs: 0 });
+    const { log } = await askUntilGiven(other, await other.get("/v1/bundle", { "Coffer-Since": field }));
+    assert.equal(log.number, (await fixture.store.head()).number, field);
+  }
+
+  await fixture.revoke("acme/m1", "leaked");
+  const denied = await running.get("/v1/bundle", since);
+  assert.deepEqual([denied.status, errorOf(denied).code], [503, "PREPARING"]);
+  assert.deepEqual(denied.headers["coffer-since"], since["Coffer-Since"], "the first request is what counts");
+  assert.equal((await askUntilGiven(running, denied)).revocations.length, 1);
+});
+
+test("beside a writer and a revoker: whatever is given has every revocation from before the request", async (t) => {
+  const { fixture, running } = await serveNew(t, { offerPatienceMs: 0 });
+  const writer = writeOn(t, fixture);
+  let since: Record<string, string> = {};
+  for (let revoked = 1; revoked <= 4; revoked += 1) {
+    await fixture.trust(`acme/m${revoked}`, small(revoked));
+    await fixture.revoke(`acme/m${revoked}`, "leaked");
+    const given = await until(async () => {
+      const answer = await running.get("/v1/bundle", since);
+      const field = answer.headers["coffer-since"];
+      if (typeof field === "string") since = { "Coffer-Since": field };
+      if (answer.status !== 200) return false;
+      assert.equal(parseBundleIndex(answer.body).value.revocations.length, revoked);
+      return true;
+    });
+    assert.ok(given);
+  }
+  await writer.stop();
+});
+
+const LIMITS = { patienceMs: 60_000, graceMs: 60_000, settleMs: 60_000, onFault: () => undefined };
+const MIB = 1024 * 1024;
+
+/** A server of made-up offers, a new one for each request for `/`; `/ID` is the documents of one. */
+async function serveOffers(t: TestContext, limits: Partial<OfferLimits> = {}) {
+  const kept: Offer[] = [];
+  const bytes = new Uint8Array(32 * MIB);
+  const offers = {
+    ...MOVED,
+    newest: async () => {
+      const id = sha256(Buffer.from(`index ${kept.length}`));
+      const index = { id, bytes, value: {} };
+      const offer = { index, documents: [{}, {}], documentBytes: 64 * MIB } as unknown as Offer;
+      kept.unshift(offer);
+      return offer;
+    },
+    byIndex: (id: Digest) => kept.slice(0, 3).find(({ index }) => index.id === id),
+    document: async () => bytes,
+  };
+  const answers = new OfferAnswers(offers, { ...LIMITS, ...limits });
+  const port = await listenOn(
+    t,
+    createServer((request, response) => {
+      const index = kept.find(({ index: { id } }) => request.url === `/${id}`)?.index.id;
+      const route = index === undefined ? ({ kind: "offer" } as const) : ({ kind: "offer-documents", index } as const);
+      void answers.answer(request, response, route);
+    }),
+  );
+  const get = async (path = "") => (await (await fetch(`http://127.0.0.1:${port}/${path}`)).arrayBuffer()).byteLength;
+  return { kept, port, get };
+}
+
+/** Asks, and takes nothing until it is told to. @returns when it was ended */
+function askSlowly(t: TestContext, port: number, path = ""): { slow: Socket; ended: Promise<unknown> } {
+  const slow = connect(port, "127.0.0.1");
+  t.after(() => slow.destroy());
+  slow.pause();
+  slow.on("error", () => undefined); // a reset is one way to end it
+  slow.write(`GET /${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  return { slow, ended: once(slow, "close") };
+}
+
+test("who takes an index or its documents slowly is cut once that index is gone, so that no more stay in memory", async (t) => {
+  for (const what of ["index", "documents"]) {
+    const { kept, port, get } = await serveOffers(t);
+    if (what === "documents") await get();
+    const { slow, ended } = askSlowly(t, port, what === "documents" ? kept[0]?.index.id : "");
+    assert.ok(await until(() => kept.length > 0));
+    await setTimeout(100);
+    for (let time = 0; time < 2; time += 1) assert.equal(await get(), 32 * MIB);
+    assert.equal(slow.closed, false);
+    await get();
+    slow.resume();
+    await ended;
+    assert.ok(slow.bytesRead < 32 * MIB, `${what}: ${slow.bytesRead} bytes`);
+  }
+});
+
+test("who takes an index or its documents too slowly loses the place, whoever else asks; who is quick enough has all", async (t) => {
+  const { kept, port, get } = await serveOffers(t, { graceMs: 6000, patienceMs: 500 });
+  assert.equal(await get(), 32 * MIB);
+  const id = kept[0]?.index.id ?? "";
+  assert.equal(await get(id), 64 * MIB);
+  const slow = [...Array(16).keys()].map(() => askSlowly(t, port, id));
+  slow.push(askSlowly(t, port));
+  await setTimeout(1500);
+  assert.ok((await get(id)) < 1000, "all places are taken");
+  assert.ok(await until(async () => (await get(id).catch(() => 0)) === 64 * MIB), "they are free again");
+  await setTimeout(6000);
+  for (const one of slow) {
+    one.slow.resume();
+    await one.ended;
+    assert.ok(one.slow.bytesRead < 32 * MIB);
+  }
+});
+
+test("whoever holds all places and takes little gives them up to who waits; who is gone meanwhile costs none", async (t) => {
+  const { kept, port, get } = await serveOffers(t, { settleMs: 0 });
+  await get();
+  const id = kept[0]?.index.id ?? "";
+  const slow = [...Array(16).keys()].map(() => askSlowly(t, port, id).slow);
+  assert.ok(await until(() => slow.every(({ bytesWritten }) => bytesWritten > 0)));
+  await setTimeout(500);
+  const gone = askSlowly(t, port, id);
+  await setTimeout(200);
+  gone.slow.destroy();
+  assert.equal(await get(id), 64 * MIB);
+  for (const one of slow) one.resume();
+  assert.ok(await until(() => slow.filter(({ closed }) => closed).length > 0));
+  await setTimeout(1000);
+  assert.equal(slow.filter(({ closed }) => closed).length, 1, "one place was enough");
+});
+
+test("who waits for a place while its index is gone is told so", async (t) => {
+  const { kept, port, get } = await serveOffers(t);
+  await get();
+  const id = kept[0]?.index.id ?? "";
+  for (let place = 0; place < 16; place += 1) askSlowly(t, port, id);
+  await setTimeout(500);
+  const waiting = fetch(`http://127.0.0.1:${port}/${id}`);
+  await setTimeout(500);
+  for (let newer = 0; newer < 3; newer += 1) await get();
+  assert.equal((await waiting).status, 404);
+});
+
+test("an index that fails after all have been sent away: the operator hears of it once, and so does whoever asks next", async (t) => {
+  const faults: unknown[] = [];
+  const fails: ((error: Error) => void)[] = [];
+  const probe = new Probe<Offer>(() => new Promise((_resolve, reject) => fails.push(reject)));
+  const newest = () => probe.ask();
+  const offers = { ...MOVED, newest, byIndex: () => undefined, document: async () => new Uint8Array() };
+  const onFault = (error: unknown): void => void faults.push(error);
+  const answers = new OfferAnswers(offers, { ...LIMITS, patienceMs: 20, onFault });
+  const port = await listenOn(
+    t,
+    createServer((request, response) => void answers.answer(request, response, { kind: "offer" })),
+  );
+  const ask = async () => /PREPARING|CORRUPT/.exec(await (await fetch(`http://127.0.0.1:${port}`)).text())?.[0];
+  assert.equal(await ask(), "PREPARING");
+  const damage = new CofferError("CORRUPT", "a denial is damaged");
+  fails[0]?.(damage);
+  assert.ok(await until(() => faults.length > 0));
+  assert.deepEqual([await ask(), await ask()], ["CORRUPT", "CORRUPT"]);
+  assert.deepEqual(faults, [damage]);
+  assert.equal(fails.length, 1, "nothing is made anew before it was told");
+});
+
+test("a server that closes while an index is made stops making it, and calls that no fault", async (t) => {
+  let [looks, isSlow] = [0, false];
+  const openFolder = (path: string): Files => {
+    const files = openRealFiles(path);
+    const look = files.stat.bind(files);
+    const stat: Files["stat"] = async (file) => {
+      looks += 1;
+      if (isSlow) await setTimeout(10);
+      return look(file);
+    };
+    return Object.assign(files, { stat });
+  };
+  const fixture = await makeStoreFixture(t, undefined, { openFolder });
+  for (let seed = 1; seed <= 8; seed += 1) await fixture.trust(`acme/m${seed}`, small(seed));
+  const before = looks;
+  const whole = await serve(t, fixture);
+  assert.equal((await whole.get("/v1/bundle")).status, 200);
+  const all = looks - before;
+  isSlow = true;
+  const running = await serve(t, fixture, { offerPatienceMs: 0 });
+  const begun = looks;
+  assert.equal((await running.get("/v1/bundle")).status, 503);
+  assert.ok(await until(() => looks > begun + 3));
+  await running.server.close(0);
+  const atEnd = looks;
+  assert.ok(atEnd - begun < all / 2, `${atEnd - begun} of ${all}`);
+  await setTimeout(200);
+  assert.equal(looks, atEnd);
+  assert.deepEqual(running.faults, []);
 });

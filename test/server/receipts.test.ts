@@ -18,6 +18,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { sha256 } from "../../src/base/digest.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { makeSafetensors, makeStoreFixture } from "../support/store-fixture.ts";
+import { until } from "../support/until.ts";
 import { watchedMachine } from "../support/watched-files.ts";
 import { type Answer, drain, type Running, serve, slowDownload } from "./client.ts";
 
@@ -45,7 +46,7 @@ async function vouched(t: TestContext, bytes: Uint8Array = BIG) {
   const all = await scene(t, bytes);
   const first = await all.start();
   expectGood(await first.get(all.url), bytes);
-  for (let tries = 0; tries < 500 && all.made() === 0; tries += 1) await sleep(10);
+  await until(() => all.made() > 0);
   assert.equal(all.made(), 1, "a receipt was made");
   await first.server.close(0);
   return { ...all, running: await all.start() };
@@ -135,7 +136,7 @@ suite("server: receipts", () => {
     flip(CHUNK + 7);
     const running = await start();
     expectGood(await running.get(url, { Range: "bytes=0-9" }), BIG.subarray(0, 10));
-    for (let tries = 0; tries < 500 && running.faults.length === 0; tries += 1) await sleep(10);
+    await until(() => running.faults.length > 0);
     assert.equal(running.faults.length, 1);
     assert.equal(made(), 0);
     await expectRefused(running, url);

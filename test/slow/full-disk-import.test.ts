@@ -100,6 +100,27 @@ for (const [how, make, fill] of ALL_TRIALS ? FULL : [FULL[0], FULL[1], FULL[3]])
   });
 }
 
+for (const [how, make, fill] of ALL_TRIALS ? [FULL[1], FULL[3], FULL[4]] : [FULL[1]]) {
+  test(`what is revoked arrives behind a bundle that has no room (${how})`, async (t) => {
+    const scene = sceneOn(t, travel.fresh, make(t));
+    if (scene === undefined) return t.skip(MAY_NOT_MOUNT);
+    const { disk, stage } = scene;
+    fill(disk);
+    const { status, stderr } = await stage.start(["bundle", "import", travel.base, travel.denials]).ended;
+    assert.equal(status, 10, stderr);
+    // The other one may have no room either, but for what it denies.
+    assert.match(stderr, /(?:warning: not imported|coffer: error): .*\[NO_SPACE\]/);
+    const { refs } = await heldBy(stage);
+    for (const gone of ["small1", "small2", "small4", "small5"])
+      assert.ok(refs.has(`refs/revoked/acme/${gone}/main`), gone);
+    assert.deepEqual(having(await heldBy(stage), /^refs\/trusted/), []);
+    disk.empty();
+    assert.deepEqual(await stage.problems(), []);
+    await stage.must(["bundle", "import", travel.base, travel.denials]);
+    assert.deepEqual(stage.leftovers(), []);
+  });
+}
+
 for (const [how, make, fill] of ALL_TRIALS ? [FULL[0], FULL[2], FULL[3]] : [FULL[0], FULL[2]]) {
   test(`what is revoked arrives (${how})`, async (t) => {
     const folder = mkdtempSync(join(travel.folder, "bad-news-"));
@@ -116,7 +137,10 @@ for (const [how, make, fill] of ALL_TRIALS ? [FULL[0], FULL[2], FULL[3]] : [FULL
     assert.match(stderr, /warning: the disk is full: this was done with the space that the store keeps back/);
     // What else a bundle brings, such as its index, may have no room; that what is revoked counts is told then.
     if (status !== 0)
-      assert.match(stderr, /warning: what it revokes counts all the same: log entry 4\n.*\[NO_SPACE\]/s);
+      assert.match(
+        stderr,
+        /warning: what bundle [0-9a-f]{12} of store [0-9a-f]{12} denies counts all the same: log entry 4\n.*\[NO_SPACE\]/s,
+      );
     for (const gone of ["acme/small1", "acme/small2"]) {
       const denied = await stage.start(["resolve", gone, "--no-memory"]).ended;
       assert.equal(denied.status, 3, denied.stderr);

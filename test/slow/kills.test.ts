@@ -13,7 +13,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { makeTinyGguf } from "../../scripts/fixtures/tiny-gguf.mjs";
 import { type Ended, firstWrite, type Running, runCli, startCli } from "../support/cli-process.ts";
 import { seededRandom } from "../support/transcripts.ts";
-import { ALL_TRIALS } from "../support/trials.ts";
+import { ALL_TRIALS, expectSpread } from "../support/trials.ts";
 
 const KILLS = ALL_TRIALS ? 30 : 12;
 const ACTS = ["add", "approve", "promote", "revoke"] as const;
@@ -186,7 +186,7 @@ test(`${KILLS} kills over ${ACTS.join(", ")}`, { timeout: 900_000 }, async (t) =
       for (const other of next) await scene.must(other);
     }
   }
-  assert.ok(tally.before > 0 && tally.after + tally.finished > 0, "expected both sides of the commit");
+  expectSpread(kills, tally.before, tally.after + tally.finished);
   t.diagnostic(
     `${kills} kills: ${tally.before} left the state before, ${tally.after} the state after, ${tally.finished} came too ` +
       `late; ${tally.leftovers} left temporary files`,

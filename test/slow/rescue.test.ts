@@ -5,10 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { folderOf, volumesOf } from "../support/bundles.ts";
 import { makeSafetensors, makeStoreFixture, type Person, type StoreFixture } from "../support/store-fixture.ts";
 
@@ -33,7 +34,7 @@ let runs = 0;
 function rescue(fixture: StoreFixture, volumes: string, people: readonly Person[], name = "acme/tiny@main") {
   const target = join(fixture.folder, `rescued-${++runs}`);
   const files = readdirSync(volumes).map((file) => join(volumes, file));
-  const args = [SCRIPT, name, target, signersFile(fixture, ...people), "2", ...files];
+  const args = [SCRIPT, name, `${target}/`, signersFile(fixture, ...people), "2", ...files];
   const { status, stdout, stderr } = spawnSync("sh", args, { encoding: "utf8" });
   return { status, stdout, stderr, target };
 }
@@ -58,7 +59,19 @@ describe("rescue with stock tools", () => {
     assert.deepEqual([few.status, /expected 2 people/.test(few.stderr)], [1, true], few.stderr);
     const other = rescue(fixture, volumes, ["alice", "bob"], "acme/other@main");
     assert.deepEqual([other.status, /expected one trusted statement/.test(other.stderr)], [1, true], other.stderr);
-    assert.notEqual(rescue(fixture, folderOf(fixture.folder, made, [1, 2]), ["alice", "bob"]).status, 0);
+    for (const [have, lost] of [
+      [[1, 2], 3],
+      [[2, 3], 1],
+    ] as const) {
+      const missing = rescue(fixture, folderOf(fixture.folder, made, [...have]), ["alice", "bob"]);
+      assert.equal(missing.status, 1);
+      const text = new RegExp(
+        `^rescue: .*(?:in none of these volumes|not the bytes of its name), volume ${lost} of 3 is missing$`,
+        "m",
+      );
+      assert.match(missing.stderr, text);
+      assert.doesNotMatch(missing.stderr, /No such file/);
+    }
     const damaged = folderOf(fixture.folder, made);
     const file = join(damaged, readdirSync(damaged).at(-1) ?? "");
     const bytes = readFileSync(file);
@@ -69,5 +82,27 @@ describe("rescue with stock tools", () => {
     await fixture.revoke("acme/tiny", "leaks");
     const revoked = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"]));
     assert.notEqual(rescue(fixture, revoked, ["alice", "bob"]).status, 0);
+    const half = readdirSync(fixture.folder).filter((name) => name.startsWith("rescued-"));
+    assert.deepEqual(half, [], "nothing half-made is left");
+  });
+
+  test("volumes of several bundles are told apart, and one bundle is asked for", async (t) => {
+    const fixture = await world(t);
+    const volumes = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"]));
+    const [older = ""] = readdirSync(volumes);
+    await fixture.trust("acme/other", { "README.md": Buffer.from("# another\n") });
+    const made = await volumesOf(fixture.store, ["acme/other"]);
+    const newer = volumeFileName(made.bundle.index.id, 1, 1);
+    writeFileSync(join(volumes, newer), made.volumes[0] ?? "");
+    const both = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.equal(both.status, 1);
+    assert.match(
+      both.stderr,
+      /^rescue: these are several bundles: .* of log entry \d+, .* of log entry \d+; give the volumes of one/,
+    );
+    for (const file of [older, newer]) assert.match(both.stderr, new RegExp(file.slice(0, 12)));
+    assert.ok(!existsSync(both.target));
+    rmSync(join(volumes, newer));
+    assert.equal(rescue(fixture, volumes, ["alice", "bob"]).status, 0);
   });
 });

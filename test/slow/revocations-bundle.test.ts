@@ -11,8 +11,8 @@ import { importFrom } from "../../src/repo/import.ts";
 import { openFolderSource } from "../../src/repo/incoming.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { revoke } from "../../src/repo/revoke.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
 import { volumeBytesOf, writeVolume } from "../../src/sync/volume-writer.ts";
-import { openPipe } from "../../src/sync/volumes.ts";
 import { copied } from "../support/bundles.ts";
 import { fastFolder } from "../support/store-fixture.ts";
 

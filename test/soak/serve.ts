@@ -17,6 +17,7 @@ import { sha256 } from "../../src/base/digest.ts";
 import { printed, type Running, runCli, startCli } from "../support/cli-process.ts";
 import { Asking, KeptClient, percentile, SlowReader } from "../support/serve-clients.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
+import { until } from "../support/until.ts";
 
 const SECONDS = Number(process.env["COFFER_TEST_SECONDS"] ?? 300);
 const IDLE = 1000;
@@ -29,7 +30,8 @@ const MODEL_BYTES = 40 * 1024 * 1024;
 const MODELS = 4;
 /** No bound is held against less than this: a fifth of it is a turn of the scheduler. */
 const LEAST_QUIET_MS = 5;
-const WORST_RATIO = 20;
+/** Held by a run of five minutes on a quiet machine. A short one stands between other tests: it tells only what waits for ever. */
+const WORST_RATIO = SECONDS >= 300 ? 20 : 1000;
 const RESIDENT_BYTES = 300_000_000;
 
 interface Model {
@@ -211,7 +213,7 @@ async function soak(scene: Scene, server: Running): Promise<void> {
   const [promoted, aborted] = await Promise.all([writing, aborting]);
   clearInterval(watch);
   for (const each of [...readers, ...doomed, ...idle]) each.stop();
-  await sleep(2000);
+  await until(() => watched.descriptors <= before.descriptors);
   const after = { descriptors: watched.descriptors, resident: watched.residentBytes };
   control.close();
 

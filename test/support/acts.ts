@@ -255,7 +255,10 @@ export const ACTS: readonly RegisteredAct[] = [
     seen: false,
     leads: false,
     prepare: async (_machine, disk) => {
-      // An object that nothing names, and one whose day in the trash is over.
+      // What a stopped import left, an object that nothing names, and one whose day in the trash is over.
+      const staging = `${STORE}/local/tmp/import-${"ab".repeat(32)}`;
+      await disk.makeFolder(staging);
+      disk.plant(`${staging}/${"cd".repeat(16)}.${"ef".repeat(32)}.00000`, new Uint8Array(5));
       const [young, old] = [new Uint8Array(3), new Uint8Array(4)];
       disk.plant(`${STORE}/${objectPath(sha256(young))}`, young);
       disk.plant(`${STORE}/local/trash/${objectPath(sha256(old))}`, old);

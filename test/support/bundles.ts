@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Bundles for tests: volumes as bytes and as files, and what a source hands over. */
+import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseName } from "../../src/base/names.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { type BundleRequest, makeBundle } from "../../src/repo/bundle.ts";
+import type { Arrived } from "../../src/repo/incoming.ts";
 import type { Store } from "../../src/repo/store.ts";
 import { itemPath, type Source } from "../../src/sync/source.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
@@ -56,6 +58,12 @@ export const placeOf = (folder: string, path = "."): Place => ({
   path,
   what: path === "." ? "the folder" : path,
 });
+
+/** The one bundle that is there. @throws what is wrong with it */
+export function sourceOf({ bundles: [first], unread: [fault] }: Arrived): Source {
+  if (fault !== undefined) throw fault.error;
+  return first?.source ?? assert.fail("no bundle is there");
+}
 
 /** All that a source hands over, by path. */
 export async function everything(source: Source): Promise<ReadonlyMap<string, Buffer>> {

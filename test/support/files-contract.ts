@@ -255,6 +255,9 @@ function folders(makeFiles: Make): void {
     await files.makeFolder("d/ab");
     assert.deepEqual(await files.list("d"), ["10", "9", "B", "a", "ab", "b", "é", "\uff5e", "\u{1f600}"]);
     assert.deepEqual(await files.list("."), ["d"]);
+    assert.deepEqual(await files.list("d", 9), await files.list("d"));
+    await rejects(files.list("d", 8), "LIMIT_EXCEEDED");
+    assert.equal(await files.list("e", 8), undefined);
     assert.deepEqual(await files.list("d/ab"), []);
     assert.equal(await files.list("e"), undefined);
     assert.equal(await files.list("e/f"), undefined);

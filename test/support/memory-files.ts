@@ -9,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { CofferError, systemCode } from "../../src/base/errors.ts";
 import { sortByBytes } from "../../src/objects/descriptors.ts";
-import { fileError, notRegular, overLimit } from "../../src/objects/file-errors.ts";
+import { fileError, notRegular, overLimit, overMany } from "../../src/objects/file-errors.ts";
 import type { FileStat, Files, NewFile, OpenFile, Writer } from "../../src/objects/files.ts";
 import { checkFilePath } from "../../src/objects/real-files.ts";
 import { type HandleCall, type HandleDisk, newMemoryFile, openMemoryFile } from "./memory-handles.ts";
@@ -297,10 +297,11 @@ export class MemoryFiles implements Files {
     await this.#run({ call: "fsyncFolder", path, act: () => this.#journal.settleFolder(this.#folder(path)) });
   }
 
-  async list(path: string): Promise<readonly string[] | undefined> {
+  async list(path: string, most = Number.POSITIVE_INFINITY): Promise<readonly string[] | undefined> {
     const act = (): string[] => {
       const node = this.#at(path);
       if (node.kind === "file") throw new CofferError("CORRUPT", `${path} is not a folder`);
+      if (node.entries.size > most) throw overMany(path, most);
       return sortByBytes([...node.entries.keys()]);
     };
     return this.#run({ call: "list", path, act, results: { ENOENT: undefined } });

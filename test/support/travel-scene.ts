@@ -125,6 +125,8 @@ export interface Travel {
   /** What the early one sends, all volumes in one folder; what the late one sends besides, by the receipt. */
   readonly base: string;
   readonly news: string;
+  /** All that the late one revoked, and nothing else. */
+  readonly denials: string;
   readonly createBase: readonly string[];
   readonly createNews: readonly string[];
 }
@@ -172,5 +174,8 @@ export async function makeTravel(ending: Ending): Promise<Travel> {
   mkdirSync(news);
   const createNews = ["bundle", "create", "acme/*@*", ...CUT, "--for", receipt, "--out"];
   await late.must([...createNews, news]);
-  return { folder, early, late, fresh, based, base, news, createBase, createNews };
+  const denials = join(folder, "denials");
+  mkdirSync(denials);
+  await late.must(["bundle", "create", "--revocations", "--out", denials]);
+  return { folder, early, late, fresh, based, base, news, denials, createBase, createNews };
 }

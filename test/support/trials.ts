@@ -3,11 +3,23 @@
  * How an act is stopped and failed: every way there is, or a sample by a seed that leaves out no step. Layer: test support.
  * Not here: running them (test/slow/kill-points.test.ts), what the steps are (steps.ts).
  */
+import assert from "node:assert/strict";
 import type { ErrorCode } from "../../src/base/errors.ts";
 import type { CrashMode, FilesCall, TracedCall } from "./memory-files.ts";
 
 /** Every trial there is, as `npm run kill-points` has it; else a sample, another one each time. */
 export const ALL_TRIALS: boolean = process.env["COFFER_TEST_ALL"] !== undefined;
+
+/** So many kills at random moments do not all fall on one side of what an act does; fewer may, and that says nothing. */
+const MANY_KILLS = 40;
+
+/**
+ * Where kills at random moments fell. Many that never left the state before, or never came later, were badly timed.
+ * @throws AssertionError on them
+ */
+export function expectSpread(kills: number, before: number, later: number): void {
+  assert.ok(kills < MANY_KILLS || (before > 0 && later > 0), `${kills} kills: ${before} before, ${later} later`);
+}
 
 /** What a disk may answer, and which errors of ours may come of it. */
 export interface DiskFault {
@@ -32,7 +44,7 @@ const FREEING: ReadonlySet<FilesCall> = new Set(["remove", "removeFolder", "fsyn
 /** What a disk that turned read-only does not refuse. */
 const HARMLESS: ReadonlySet<FilesCall> = new Set([...READING, "fsyncFolder", "file.fsync"]);
 
-const FAULTS: readonly DiskFault[] = [
+export const FAULTS: readonly DiskFault[] = [
   {
     code: "ENOSPC",
     meets: (call) => !READING.has(call) && !FREEING.has(call),

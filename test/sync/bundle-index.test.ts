@@ -6,7 +6,12 @@ import { type CanonicalObject, encodeCanonical, parseCanonical } from "../../src
 import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
 import type { KeyId } from "../../src/keys/public-key.ts";
-import { type BundleIndex, makeBundleIndex, parseBundleIndex } from "../../src/sync/bundle-index.ts";
+import {
+  type BundleIndex,
+  makeBundleIndex,
+  makeLargeBundleIndex,
+  parseBundleIndex,
+} from "../../src/sync/bundle-index.ts";
 import { INDEX_RULES } from "../../src/sync/index-rules.ts";
 import { type Item, itemPath } from "../../src/sync/source.ts";
 import { memorySource } from "../support/memory-source.ts";
@@ -64,6 +69,26 @@ function refused(change: Partial<BundleIndex>): { code: string; message: string 
   }
   return { code: "ok", message: "" };
 }
+
+test("written in small steps it is the same index, and the same rules hold", async () => {
+  let breaths = 0;
+  const breathe = (): undefined => {
+    breaths += 1;
+  };
+  const forOne = { store: digestFor("other"), receipt: digestFor("receipt") };
+  for (const change of [{}, { blobs: "missing", for: forOne }, { refusals: [policy], evidence: [policy] }] as const) {
+    const [made, large] = [
+      makeBundleIndex({ ...GOOD, ...change }),
+      await makeLargeBundleIndex({ ...GOOD, ...change }, breathe),
+    ];
+    assert.equal(Buffer.from(large.bytes).toString(), Buffer.from(made.bytes).toString());
+    assert.deepEqual([large.id, large.value], [made.id, { ...GOOD, ...change }]);
+  }
+  assert.ok(breaths > 30);
+  for (const change of [{ policies: [] }, { volumes: [1] }, { revocations: [digestFor("nowhere")] }]) {
+    await assert.rejects(makeLargeBundleIndex({ ...GOOD, ...change }, breathe), { code: "BUNDLE_INVALID" });
+  }
+});
 
 const swap = (one: number, other: number): Item[] =>
   ITEMS.map((item, at) => ITEMS[at === one ? other : at === other ? one : at] ?? item);
@@ -209,6 +234,16 @@ describe("bundle index", () => {
       );
     });
   }
+
+  test("an index of 100,000 items more passes", () => {
+    const more = Array.from(
+      { length: 100_000 },
+      (_, at): Item => ({ kind: "object", id: digestFor(`${at}`), sizeBytes: at }),
+    );
+    const items = [...ITEMS.slice(0, 7), ...more, ...ITEMS.slice(7)];
+    const { bytes } = makeBundleIndex({ ...GOOD, items, volumes: [items.length] });
+    assert.equal(parseBundleIndex(bytes).value.items.length, items.length);
+  });
 
   test("a source hands over what is wanted, in the order of the index", async () => {
     const files = new Map(ITEMS.slice(1).map((item) => [itemPath(item), new Uint8Array(1)]));

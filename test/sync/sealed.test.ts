@@ -15,9 +15,10 @@ import { openRealFiles } from "../../src/objects/real-files.ts";
 import { sealingTo, type Unlock, unlockBy } from "../../src/repo/sealing.ts";
 import { CHUNK_BYTES, SEALED_CHUNK_BYTES } from "../../src/sync/age-stream.ts";
 import { checkVolumes } from "../../src/sync/check.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
 import { unsealFile, unsealStream } from "../../src/sync/sealed.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
-import { openPipe, openVolumes, type Place } from "../../src/sync/volumes.ts";
+import { openVolumes, type Place } from "../../src/sync/volumes.ts";
 import { ageFile, makeReader, payloadAt, piped, sealTo } from "../support/age.ts";
 import { collect, everything, folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
 import { codeOf } from "../support/codes.ts";
@@ -209,13 +210,13 @@ describe("refusals", () => {
     const fits = ageFile(randomBytes(16), line.repeat(times), clear);
     assert.equal(await codesOf(t, fits), "IDENTITY_WRONG");
     const over = ageFile(randomBytes(16), line.repeat(times + 5), clear);
-    assert.equal(await codesOf(t, over), "LIMIT_EXCEEDED");
+    assert.equal(await codesOf(t, over), "BUNDLE_INVALID");
     let asked = 0;
     async function* endless(): AsyncGenerator<Uint8Array> {
       yield Buffer.from("age-encryption.org/v1\n");
       for (; ; asked += 1) yield Buffer.from(line.repeat(10));
     }
-    assert.equal(await codeOf(() => collect(unsealStream(endless(), "pipe", me.unlock))), "LIMIT_EXCEEDED");
+    assert.equal(await codeOf(() => collect(unsealStream(endless(), "pipe", me.unlock))), "BUNDLE_INVALID");
     assert.ok(asked < 200, `${asked} pieces`);
   });
 

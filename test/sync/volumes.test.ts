@@ -9,15 +9,17 @@ import { createHash } from "node:crypto";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
+import { short } from "../../src/base/digest.ts";
 import { isCofferError } from "../../src/base/errors.ts";
 import { blobPath, objectPath, signaturePath } from "../../src/objects/layout.ts";
 import { sameBundle } from "../../src/repo/bundle.ts";
 import { parseBundleIndex } from "../../src/sync/bundle-index.ts";
 import { cutBundle } from "../../src/sync/cut.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
 import { type Item, itemPath } from "../../src/sync/source.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { volumeBytesOf, writeVolume } from "../../src/sync/volume-writer.ts";
-import { openPipe, openVolumes } from "../../src/sync/volumes.ts";
+import { openBundles, openVolumes } from "../../src/sync/volumes.ts";
 import { collect, emptyFolder, everything, folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
@@ -196,7 +198,7 @@ describe("volumes", () => {
     }
   });
 
-  test("missing, damaged and foreign volumes are named, and the others still read", async (t) => {
+  test("missing and damaged volumes are named, and the others still read; another bundle is one by itself", async (t) => {
     const fixture = await world(t);
     const made = await volumesOf(fixture.store, NAMES, 56 * KIB);
     const count = made.volumes.length;
@@ -207,17 +209,44 @@ describe("volumes", () => {
     bytes[600] = (bytes[600] ?? 0) ^ 1; // in the index
     writeFileSync(second, bytes);
     const other = await volumesOf(fixture.store, ["acme/one"]);
-    const source = await openVolumes([placeOf(folder), placeOf(folderOf(fixture.folder, other))]);
+    const places = [placeOf(folder), placeOf(folderOf(fixture.folder, other))];
+    const [source, foreign, ...more] = (await openBundles(places)).bundles;
+    assert.ok(source !== undefined && foreign !== undefined && more.length === 0);
     assert.deepEqual(
       source.missing,
       made.volumes.slice(1).map((_, at) => `volume ${at + 2} of ${count}`),
     );
     assert.deepEqual(
       source.faults.map(({ error }) => error.code),
-      ["BUNDLE_INVALID", "BUNDLE_INVALID"],
+      ["BUNDLE_INVALID"],
     );
-    assert.match(source.faults[1]?.error.message ?? "", /expected a volume of bundle [0-9a-f]{12}, found one of/);
     assert.equal((await everything(source)).size, made.bundle.index.value.volumes[0]);
+    assert.deepEqual([foreign.missing, foreign.faults], [[], []]);
+    assert.deepEqual(await everything(foreign), wanted(fixture, other));
+    const firsts = `they begin with ${source.what}, ${foreign.what}`;
+    assert.match(await codeOf(() => openVolumes(places)), new RegExp(`^USAGE: .*found 2 bundles: .*${firsts}$`));
+  });
+
+  test("a volume that cannot be read belongs to the bundle that its name claims, else to none", async (t) => {
+    const fixture = await world(t);
+    const made = await volumesOf(fixture.store, NAMES);
+    const other = await volumesOf(fixture.store, ["acme/one"]);
+    const folder = folderOf(fixture.folder, made);
+    const damaged = Buffer.alloc(4096, "junk");
+    for (const number of [1, 2]) writeFileSync(join(folder, volumeFileName(other.bundle.index.id, number, 2)), damaged);
+    const { bundles, unread } = await openBundles([placeOf(folder)]);
+    assert.deepEqual([bundles.map(({ faults }) => faults), unread.length], [[[]], 1]);
+    writeFileSync(join(folder, "any.tar"), damaged);
+    const named = await openBundles([placeOf(folder), placeOf(folder, "any.tar")]);
+    assert.deepEqual([named.bundles[0]?.faults[0]?.what, named.unread.length], ["any.tar", 1]);
+    writeFileSync(join(folder, volumeFileName(other.bundle.index.id, 1, 2)), other.volumes[0] ?? "");
+    const two = await openBundles([placeOf(folder), placeOf(folder, "any.tar")]);
+    const faults = two.bundles.map((one) => [short(one.index.id), one.faults.length]);
+    assert.deepEqual(new Map(faults as [string, number][]).get(short(other.bundle.index.id)), 1);
+    assert.deepEqual(
+      two.unread.map(({ what }) => what),
+      ["any.tar"],
+    );
   });
 
   test("copies of a volume are taken once; nothing usable, or nothing there, is told", async (t) => {

@@ -65,6 +65,16 @@ test("a denial is shown by the statement that stands, not by one that waits", ()
   }
 });
 
+test("promotions that diverge are told with the manifest that each of them means", () => {
+  const other = { ...s1, manifest: "m2" };
+  const input = build(worldOf({ set: { "/statements/s2": other, "/chain": ["s1", "s2"] } }));
+  const short = (id: string): string => id.slice(0, 12);
+  const each = [...input.chain].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const text = each.map(({ id, value }) => `${short(id)} for manifest ${short(value.manifest)}`).join(", ");
+  const { reasons } = evaluate(input);
+  assert.equal(reasons[0]?.text, `2 promotions of acme/tiny@main stand side by side: ${text}`);
+});
+
 test("a statement is authorised by the version that it names, not by the first", () => {
   const p1 = baseWorld.policies["p1"] ?? assert.fail("p1");
   const [rule, ...rules] = p1.rules;

@@ -2,6 +2,7 @@
 /** evaluate: the cases of evaluate.json, and what only this implementation promises about its answer. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { parseLabel } from "../../src/base/names.ts";
 import { evaluate } from "../../src/trust/evaluate.ts";
 // Types alone, which nothing loads: without this line the coverage gate takes the file for untested code.
 import "../../src/trust/verdict.ts";
@@ -46,6 +47,50 @@ describe("evaluate: what the answer carries", () => {
     const text = verdict.established.map((fact) => fact.text).join("\n");
     assert.match(text, /published by ci, approved by alice, bob \(2 needed\)/);
     assert.match(text, /no revocation known as of log entry 7/);
+  });
+
+  test("what the upstream revoked is not established, whoever says so, and nobody is told that no revocation is known", () => {
+    const text = (verdict: ReturnType<typeof judge>): string | undefined =>
+      verdict.established.find(({ id }) => id === "revocations")?.text;
+    const upstream = (verdict: ReturnType<typeof judge>): string[] =>
+      verdict.notEstablished.filter(({ id }) => id === "upstream-revoked").map((fact) => fact.text);
+    const fail = { ...baseWorld.evidence["e1"], kind: "upstream", result: "fail" };
+    for (const signedBy of [["store"], ["mallory-1"]]) {
+      const set = { "/evidence/u1": { ...fail, signedBy }, "/evidence/u2": { ...fail, signedBy } };
+      const verdict = judge({ set });
+      assert.equal(verdict.trusted, true);
+      assert.deepEqual(upstream(verdict), ["upstream evidence says fail"]);
+      assert.match(text(verdict) ?? "", /^no revocation that binds this name is known as of log entry 7 /);
+      const denied = judge({ set: { ...set, "/statements/s1/signedBy": ["alice-1"] } });
+      assert.equal(denied.trusted, false);
+      assert.equal(upstream(denied).length, 1);
+    }
+    const input = build(worldOf({ set: { "/evidence/u1": fail } }));
+    const finding = { code: parseLabel("upstream-revoked"), level: "fail" as const, text: "leaks" };
+    const evidence = input.evidence.map((entry) => ({ ...entry, value: { ...entry.value, findings: [finding] } }));
+    assert.deepEqual(upstream(evaluate({ ...input, evidence })), ["upstream evidence says fail: leaks"]);
+    assert.match(text(evaluate(input)) ?? "", /^no revocation that binds this name is known/);
+    for (const other of [{ result: "info" }, { kind: "scan" }, { manifest: "m2" }]) {
+      const verdict = judge({ set: { "/evidence/u1": { ...fail, ...other } } });
+      assert.deepEqual(upstream(verdict), []);
+      assert.match(text(verdict) ?? "", /^no revocation known as of log entry 7 /);
+    }
+  });
+
+  test("a revocation that does not reach the name is known all the same", () => {
+    const other = { ...baseWorld.statements["s1"], state: "revoked", name: "other/tiny@main", signedBy: ["bob-1"] };
+    const revokes = { manifests: ["m1"], blobs: [], statements: [] };
+    const verdict = judge({
+      set: {
+        "/statements/r1": { ...other, revokes },
+        "/revocations": [{ kind: "manifest", of: "m1", by: "r1" }],
+      },
+    });
+    assert.deepEqual([verdict.trusted, verdict.findings.map(({ id }) => id)], [true, ["revoked-elsewhere"]]);
+    assert.match(
+      verdict.established.map((fact) => fact.text).join("\n"),
+      /no revocation that binds this name is known/,
+    );
   });
 
   test("a refusal establishes nothing, and says whom it counted", () => {

@@ -2,30 +2,33 @@
 /** `bundle create`, `bundle inspect`, `bundle verify`: what travels between stores, made and looked at. Layer: cli. */
 import { basename, resolve } from "node:path";
 import { short } from "../../base/digest.ts";
-import { CofferError, EXIT } from "../../base/errors.ts";
+import { CofferError, ERRORS, EXIT, worstOf } from "../../base/errors.ts";
 import { parseName, parsePattern } from "../../base/names.ts";
 import { quote } from "../../base/quote.ts";
-import { type Bundle, type BundleRequest, makeBundle, receiverOf, sameBundle } from "../../repo/bundle.ts";
+import { type Bundle, type BundleRequest, makeBundle, receiverOf, rootText, sameBundle } from "../../repo/bundle.ts";
 import { volumeNumbers, type WrittenVolume, writeVolumes } from "../../repo/bundle-files.ts";
 import {
   type Inspected,
   indexOf,
-  inspectBundle,
+  inspectBundles,
   isVolumePath,
   type Media,
   type NamedPath,
   streamVolumes,
+  type Told,
   targetAt,
   type Verified,
-  verifyBundle,
+  verifyBundles,
 } from "../../repo/bundle-media.ts";
 import { readReceipt } from "../../repo/delivery.ts";
+import { type Fault, failedAll, failedText, messageWith } from "../../repo/incoming.ts";
 import type { Sealing } from "../../repo/sealing.ts";
 import type { Store } from "../../repo/store.ts";
 import { type IdentityOptions, type RecipientOptions, sealingFor, unlockFrom } from "../age-files.ts";
 import { type Context, open, quoteArgument } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
 import { createdJson, inspectedJson, verifiedJson } from "../json-bundles.ts";
+import { refuseSpecial } from "../small-file.ts";
 import { readReceiptFile } from "./receipt.ts";
 
 export interface CreateOptions extends RecipientOptions, IdentityOptions {
@@ -40,7 +43,8 @@ export interface CreateOptions extends RecipientOptions, IdentityOptions {
   readonly for?: string;
 }
 
-const PIPE = "-";
+/** In place of a path: stdin, or stdout. */
+export const PIPE = "-";
 
 const named = ({ io }: Context, path: string): NamedPath => ({ absolute: resolve(io.cwd, path), shown: path });
 
@@ -79,8 +83,9 @@ export async function runBundleCreate(
 /** @throws CofferError USAGE - options that contradict each other */
 function checkOptions(context: Context, words: readonly string[], options: CreateOptions): void {
   const ways = [words.length > 0, options.revocations === true, options.again !== undefined].filter(Boolean).length;
-  if (ways !== 1)
-    throw new CofferError("USAGE", "bundle create: expected names, --revocations or --again, one of them");
+  const choice = "names, --revocations and --again";
+  if (ways === 0) throw new CofferError("USAGE", `bundle create: expected one of ${choice}, found none`);
+  if (ways > 1) throw new CofferError("USAGE", `bundle create: expected only one of ${choice}, found ${ways}`);
   if (
     options.again !== undefined &&
     (options.candidates === true || !options.blobs || options.volumeSize !== undefined || options.for !== undefined)
@@ -203,22 +208,46 @@ export function mediaOf(context: Context, paths: readonly string[], options: Ide
     if (paths.length > 1) throw new CofferError("USAGE", "expected - alone, or paths");
     return { kind: "pipe", stream: context.io.input(), shown: "stdin", unlock };
   }
-  return { kind: "paths", paths: paths.map((path) => named(context, path)), unlock };
+  const places = paths.map((path) => named(context, path));
+  for (const { absolute, shown } of places) refuseSpecial(absolute, shown, "a volume, a folder, or - for a pipe");
+  return { kind: "paths", paths: places, unlock };
 }
 
 export async function runBundleInspect(
   context: Context,
   paths: readonly string[],
   options: IdentityOptions,
-): Promise<void> {
+): Promise<number> {
   const { ui } = context;
-  const looked = await inspectBundle(context.io.ports, mediaOf(context, paths, options));
-  ui.json(inspectedJson(looked));
-  for (const line of inspectedLines(looked)) ui.data(line);
-  for (const what of looked.missing) ui.warn(`${what} is not here`);
+  const media = mediaOf(context, paths, options);
+  const told = await inspectBundles(context.io.ports, media);
+  if (told.bundles.length === 0) throw failedAll(told.failed);
+  ui.json(inspectedJson(told));
+  for (const looked of told.bundles) {
+    for (const line of inspectedLines(looked)) ui.data(line);
+    for (const what of looked.missing) ui.warn(`${ofBundle(told, looked.id)}${what} is not here`);
+  }
+  for (const fault of told.failed) ui.warn(`cannot be read: ${failedText(fault)}`);
+  sayPassedOver(context, told.passedOver);
   ui.say("all of this is the sender's word; `coffer bundle verify` checks hashes and signatures");
   const flags = (options.identity ?? []).map((file) => ` --identity ${quoteArgument(file)}`);
   ui.next(`coffer bundle verify ${paths.map(quoteArgument).join(" ")}${flags.join("")}`);
+  return worstOf(told.failed.map(({ error }) => ERRORS[error.code].exit));
+}
+
+/** Of files that one would not take for volumes: more than these are counted only. */
+const PASSED_OVER_SHOWN = 8;
+
+export function sayPassedOver({ ui }: Context, passedOver: readonly Fault[]): void {
+  for (const { what, error } of passedOver.slice(0, PASSED_OVER_SHOWN))
+    ui.say(`passed over, and may hold a volume: ${messageWith(what, error)}`);
+  const more = passedOver.length - PASSED_OVER_SHOWN;
+  if (more > 0) ui.say(`passed over as well: ${counted(more, "file")} more`);
+}
+
+/** Which bundle it is, where there are several. */
+function ofBundle({ bundles, failed }: Told<unknown>, id: string): string {
+  return bundles.length + failed.length > 1 ? `bundle ${short(id)}: ` : "";
 }
 
 const FILES_SHOWN = 20;
@@ -245,7 +274,7 @@ function inspectedLines(looked: Inspected): string[] {
     ...table([
       ["  from", `store ${index.store}, log entry ${index.log.number}`],
       ["  signed by", `store key ${index.storeKey.keyId}`],
-      ["  policy", `root ${index.root}, ${counted(index.policies.length, "version")}`],
+      ["  policy", `root ${rootText(index.policies)}, ${counted(index.policies.length, "version")}`],
       [
         "  holds",
         `${counted(index.items.length, "item")}, ${sizeText(bytes)}, in ${counted(index.volumes.length, "volume")}`,
@@ -271,15 +300,26 @@ export async function runBundleVerify(
 ): Promise<number> {
   const { ui } = context;
   let done = 0;
-  const verified = await verifyBundle(context.io.ports, mediaOf(context, paths, options), (bytes) => {
+  const told = await verifyBundles(context.io.ports, mediaOf(context, paths, options), (bytes) => {
     done += bytes;
     ui.progress(`checking ${sizeText(done)}`);
   });
-  ui.json(verifiedJson(verified));
-  sayVerified(context, verified);
-  if (verified.faults.length === 0 && verified.missing.length === 0) return EXIT.ok;
-  tellWhatToBring(context, verified, paths);
-  return verified.faults.length > 0 ? EXIT.corrupt : EXIT.incomplete;
+  if (told.bundles.length === 0) throw failedAll(told.failed);
+  ui.json(verifiedJson(told));
+  const statuses = told.bundles.map((verified) => {
+    const of = ofBundle(told, verified.index.id);
+    if (of !== "") ui.data(`bundle ${verified.index.id}`);
+    sayVerified(context, verified);
+    if (verified.faults.length === 0 && verified.missing.length === 0) return EXIT.ok;
+    tellWhatToBring(context, verified, of === "" ? paths[0] : verified.what);
+    return verified.faults.length > 0 ? EXIT.corrupt : EXIT.incomplete;
+  });
+  for (const fault of told.failed) ui.data(`cannot be read: ${failedText(fault)}`);
+  sayPassedOver(context, told.passedOver);
+  const worst = worstOf([...statuses, ...told.failed.map(({ error }) => ERRORS[error.code].exit)]);
+  if (worst === EXIT.ok)
+    ui.say("all is well: nothing of it is missing or damaged; whom you trust is for the store to say");
+  return worst;
 }
 
 function sayVerified({ ui }: Context, verified: Verified): void {
@@ -293,10 +333,10 @@ function sayVerified({ ui }: Context, verified: Verified): void {
   for (const what of verified.missing) ui.data(`missing: ${what}`);
 }
 
-function tellWhatToBring({ ui }: Context, { wanted, index, sealed }: Verified, paths: readonly string[]): void {
+function tellWhatToBring({ ui }: Context, { wanted, index, sealed }: Verified, place = ""): void {
   const [first] = wanted;
   if (first === undefined) return;
-  const from = basename(paths[0] ?? "");
+  const from = basename(place);
   const flags = sealed ? " --encrypt-to RECIPIENT" : "";
   ui.say(
     `where bundle ${short(index.id)} was made, with any good volume of it: coffer bundle create --again ${quoteArgument(from)} --only-volume ${first}${flags} --out FOLDER`,

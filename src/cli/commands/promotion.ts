@@ -5,6 +5,7 @@ import { CofferError, isCofferError } from "../../base/errors.ts";
 import { type Name, parseName } from "../../base/names.ts";
 import { formatTime, parseTime, type Time } from "../../base/time.ts";
 import { add } from "../../repo/add.ts";
+import { firstMissing } from "../../repo/blobs.ts";
 import {
   approve,
   approveWith,
@@ -168,7 +169,11 @@ export async function runApprove(context: Context, text: string, options: Approv
     return;
   }
   ui.say(`not yet: ${verdict.reasons.map((reason) => reason.text).join("; ")}`);
-  ui.next(`coffer approve${storeFlag(context)} ${name.text} --as ANOTHER`);
+  const file = await firstMissing(store, now.manifest.value);
+  const back = `send this signature back to where the bytes are (there: coffer approve ${name.text} --in FILE)`;
+  if (file !== undefined) ui.say(back);
+  if (file === undefined || verdict.reasons.some(({ code }) => code !== "BLOB_MISSING" && code !== "EVIDENCE_MISSING"))
+    ui.next(`coffer approve${storeFlag(context)} ${name.text} --as ANOTHER`);
 }
 
 export async function runPromote(context: Context, texts: readonly string[], options: ProposeOptions): Promise<void> {

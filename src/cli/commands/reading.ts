@@ -108,6 +108,9 @@ async function showDigest(context: Context, store: Store, prefix: string): Promi
 }
 const OPENING_BRACE = 0x7b;
 
+/** Refs of a name that a verdict is about. */
+const JUDGED = /^refs\/(?:trusted|chain|waiting)\//;
+
 function sayShown(context: Context, shown: Shown, view: HeadView | undefined): void {
   const { ui } = context;
   ui.data(`${shown.name.text} ${view === undefined ? "is" : "was"} ${shown.state}`);
@@ -121,7 +124,7 @@ function sayShown(context: Context, shown: Shown, view: HeadView | undefined): v
       ui.data(`  ${level}: ${path === undefined ? "" : `${path}: `}${text}`);
   }
   const past = view !== undefined;
-  if (shown.refs.some(({ ref }) => /^refs\/(?:trusted|chain)\//.test(ref))) sayVerdict(context, shown.verdict, past);
+  if (shown.refs.some(({ ref }) => JUDGED.test(ref))) sayVerdict(context, shown.verdict, past);
   const { candidate } = shown;
   if (candidate === undefined) return;
   for (const line of candidateLines(candidate)) ui.say(line);

@@ -1,37 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `receipt`: what a store holds, told to whoever sends to it, and what another store's receipt says. Layer: cli. */
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { short } from "../../base/digest.ts";
-import { EXIT } from "../../base/errors.ts";
-import { LIMITS } from "../../base/limits.ts";
+import { CofferError, EXIT, passOthers } from "../../base/errors.ts";
 import { fingerprint } from "../../keys/public-key.ts";
-import { compareReceipt, type Delivery, readReceipt, writeReceipt } from "../../repo/delivery.ts";
-import { writeOutside } from "../../repo/outside-file.ts";
+import { compareReceipt, type Delivery, readReceipt } from "../../repo/delivery.ts";
+import { messageWith } from "../../repo/incoming.ts";
+import { createReceipt, RECEIPT_BYTES } from "../../repo/receipt-files.ts";
 import { type Context, open, storeFlag } from "../context.ts";
 import { counted, sizeText } from "../format.ts";
 import { readSmallFile } from "../small-file.ts";
 
-/** Besides the inventory: the document and its signature. */
-const REST_BYTES = 128 * 1024;
-
 export function readReceiptFile({ io }: Context, file: string): Uint8Array {
-  return readSmallFile(resolve(io.cwd, file), LIMITS.inventoryBytes + REST_BYTES, "a receipt");
+  return readSmallFile(resolve(io.cwd, file), RECEIPT_BYTES, "a receipt");
 }
 
-export async function runReceiptCreate(context: Context, file: string): Promise<void> {
+export async function runReceiptCreate(context: Context, place: string): Promise<void> {
   const { io, ui } = context;
   const store = await open(context);
-  const bytes = await writeReceipt(store);
-  await writeOutside(io.ports, resolve(io.cwd, file), bytes, false);
-  const { receipt, inventory } = await readReceipt(bytes);
-  ui.json({ file, ...deliveryJson({ receipt, inventory }) });
-  ui.data(`${basename(file)}: ${counted(inventory.blobs.length, "blob")}, log entry ${receipt.value.log.number}`);
-  ui.next(`coffer bundle create NAME --for ${basename(file)} --out STICK    (at the store that sends)`);
+  const { path, delivery } = await createReceipt(store, resolve(io.cwd, place));
+  const { receipt, inventory } = delivery;
+  const name = basename(path);
+  const file = name === basename(place) ? place : join(place, name);
+  ui.json({ file, ...deliveryJson(delivery) });
+  ui.data(`${name}: ${counted(inventory.blobs.length, "blob")}, log entry ${receipt.value.log.number}`);
+  ui.next(`coffer bundle create NAME --for ${name} --out STICK    (at the store that sends)`);
 }
 
 export async function runReceiptShow(context: Context, file: string): Promise<void> {
   const { ui } = context;
-  const delivery = await readReceipt(readReceiptFile(context, file));
+  const delivery = await receiptIn(context, file);
   ui.json(deliveryJson(delivery));
   for (const line of deliveryLines(delivery)) ui.data(line);
   ui.say("what it says was said by the key above: compare that with the store that you mean");
@@ -62,10 +60,21 @@ function deliveryLines({ receipt: { id, value }, inventory }: Delivery): string[
   ];
 }
 
+/** The file is named, as what it holds may be no receipt at all. @throws CofferError as `readReceipt` */
+async function receiptIn(context: Context, file: string): Promise<Delivery> {
+  const bytes = readReceiptFile(context, file);
+  try {
+    return await readReceipt(bytes);
+  } catch (error) {
+    passOthers(error);
+    throw new CofferError(error.code, messageWith(basename(file), error), { cause: error });
+  }
+}
+
 /** @returns 0 if every revocation and refusal of this store is known to have arrived there, else 9 */
 export async function runReceiptVerify(context: Context, file: string): Promise<number> {
   const { ui } = context;
-  const delivery = await readReceipt(readReceiptFile(context, file));
+  const delivery = await receiptIn(context, file);
   const store = await open(context);
   const compared = await compareReceipt(store, delivery);
   const { sameRoot, denials, undelivered, missing } = compared;

@@ -2,19 +2,29 @@
 /** `bundle import`, `pull`, `push`, `clone`: what goes between stores. Layer: cli. */
 import { resolve } from "node:path";
 import { short } from "../../base/digest.ts";
-import { CofferError, ERRORS, EXIT } from "../../base/errors.ts";
-import { clone, parseRoot } from "../../repo/clone.ts";
+import { CofferError, ERRORS, EXIT, worstOf } from "../../base/errors.ts";
+import { cloneMedia, parseRoot } from "../../repo/clone.ts";
+import type { Delivery } from "../../repo/delivery.ts";
 import type { HttpOptions } from "../../repo/exchange.ts";
-import { type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } from "../../repo/exchange.ts";
-import { type ImportReport, importFrom } from "../../repo/import.ts";
-import { messageWith, openAny, openBundle } from "../../repo/incoming.ts";
+import { arrivedFrom, type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } from "../../repo/exchange.ts";
+import type { ImportReport } from "../../repo/import.ts";
+import { type Imported, importAll } from "../../repo/import-all.ts";
+import {
+  type Arrived,
+  type Fault,
+  failedAll,
+  failedText,
+  messageWith,
+  openArrived,
+  readAhead,
+} from "../../repo/incoming.ts";
 import type { Store } from "../../repo/store.ts";
 import { type IdentityOptions, type RecipientOptions, sealingFor, unlockFrom } from "../age-files.ts";
 import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "../context.ts";
 import { counted, sizeText, table } from "../format.ts";
-import { clonedJson, importedJson, pulledJson, pushedJson } from "../json-transfer.ts";
-import { readSmallFile } from "../small-file.ts";
-import { mediaOf, requestOf } from "./bundle.ts";
+import { clonedJson, importsJson, pulledJson, pushedJson } from "../json-transfer.ts";
+import { readSmallFile, refuseSpecial } from "../small-file.ts";
+import { mediaOf, PIPE, requestOf, sayPassedOver } from "./bundle.ts";
 
 function progressOf({ ui }: Context) {
   return { onBytes: (bytes: number) => ui.progress(`${sizeText(bytes)} taken`) };
@@ -26,19 +36,46 @@ export async function runBundleImport(
   options: IdentityOptions,
 ): Promise<number> {
   const store = await open(context);
-  const incoming = await openBundle(context.io.ports, mediaOf(context, places, options));
-  for (const fault of incoming.faults) context.ui.warn(`left out: ${fault}`);
-  const report = await importFrom(store, incoming.source, progressOf(context)).finally(() => showLate(context, store));
-  context.ui.json(importedJson(report, incoming.faults));
-  return tell(context, report, storeFlag(context));
+  const arrived = await openArrived(context.io.ports, mediaOf(context, places, options));
+  const imported = await importAll(store, arrived, progressOf(context)).finally(() => showLate(context, store));
+  if (imported.reports.length === 0) sayPassedOver(context, imported.passedOver);
+  needOne(imported);
+  context.ui.json(importsJson(imported));
+  return tellAll(context, imported, storeFlag(context));
 }
+
+/** @throws CofferError of what came, if nothing of it could be taken over */
+function needOne({ reports, failed, own }: Imported): void {
+  if (reports.length > 0) return;
+  if (failed.length === 0)
+    throw new CofferError("USAGE", `${own.join(", ")}: expected what another store sent, found our own`);
+  throw failedAll(failed);
+}
+
+/** One report for each bundle, then what could not be used. @returns the exit status of what went worst */
+function tellAll(context: Context, told: Tellable, flag: string): number {
+  const { reports, faults, failed, own = [] } = told;
+  const { ui } = context;
+  for (const { what, error } of faults) ui.warn(`left out: ${messageWith(what, error)}`);
+  const statuses = reports.map((report) => tell(context, report, flag));
+  sayPassedOver(context, told.passedOver);
+  for (const what of own) ui.say(`passed over: ${what} is of this store itself`);
+  // A stick may go round several receivers, each with bundles that only it can open.
+  const isForOthers = ({ error }: Fault): boolean => reports.length > 0 && error.code === "IDENTITY_WRONG";
+  for (const { what } of failed.filter(isForOthers)) ui.say(`passed over: ${what} is encrypted for somebody else`);
+  const bad = failed.filter((fault) => !isForOthers(fault));
+  for (const fault of bad) ui.warn(`not imported: ${failedText(fault)}`);
+  return worstOf([...statuses, ...[...faults, ...bad].map(({ error }) => ERRORS[error.code].exit)]);
+}
+
+type Tellable = Pick<Imported, "reports" | "faults" | "failed" | "passedOver"> & Partial<Pick<Imported, "own">>;
 
 function loginOf({ io: { env } }: Context, kind: "GIT" | "HTTP") {
   const [username, password] = [env[`COFFER_${kind}_USER`], env[`COFFER_${kind}_PASSWORD`]];
   return username === undefined || password === undefined ? undefined : { username, password };
 }
 
-function exchangeOptions(context: Context, { cafile }: HttpFlags = {}): ExchangeOptions {
+function exchangeOptions(context: Context, { cafile }: HttpFlags): ExchangeOptions {
   const auth = loginOf(context, "GIT");
   return {
     ...progressOf(context),
@@ -57,7 +94,8 @@ const AUTHORITIES_BYTES = 4 * 1024 * 1024;
 
 function httpOptions(context: Context, cafile: string | undefined): HttpOptions {
   const login = loginOf(context, "HTTP");
-  const auth = login === undefined ? {} : { login };
+  const onWait = (text: string): void => void context.ui.say(text);
+  const auth = { onWait, ...(login === undefined ? {} : { login }) };
   if (cafile === undefined) return auth;
   const what = "certificate authorities";
   const bytes = readSmallFile(resolve(context.io.cwd, cafile), AUTHORITIES_BYTES, what);
@@ -76,21 +114,26 @@ export async function runPull(context: Context, remote: string, flags: HttpFlags
   const peer = await peerOf(context, store, remote);
   const how = { ...exchangeOptions(context, flags), unlock: unlockFrom(context, flags) };
   const pulled = await pullRemote(store, peer, how).finally(() => showLate(context, store));
-  const { reports, faults, failed, receipt } = pulled;
-  for (const fault of faults) ui.warn(`left out: ${fault}`);
   ui.json(pulledJson(pulled));
-  let exit: number = EXIT.ok;
-  for (const report of reports) exit = Math.max(exit, tell(context, report, storeFlag(context)));
-  for (const { what, error } of failed) {
-    ui.warn(`not imported: ${messageWith(what, error)} [${error.code}]`);
-    exit = Math.max(exit, ERRORS[error.code].exit);
-  }
-  if (reports.length + failed.length === 0) ui.say("nothing of another store is there");
+  const exit = tellAll(context, pulled, storeFlag(context));
+  const { reports, failed, receipts, receipt, unreceipted } = pulled;
+  for (const delivery of receipts)
+    ui.say(`${peer.name === undefined ? "there lies" : "took"} ${receiptText(delivery)}`);
+  if (reports.length + failed.length + receipts.length === 0) ui.say("nothing of another store is there");
   if (receipt !== undefined) ui.say(`left a receipt for them: ${receipt}`);
-  return exit;
+  if (unreceipted === undefined) return exit;
+  const { code, message } = unreceipted;
+  ui.warn(`left no receipt for them: ${message} [${code}]; \`coffer receipt create\` writes one elsewhere`);
+  // Many media are write-protected on purpose; anything else should be looked at.
+  return code === "READ_ONLY" ? exit : worstOf([exit, ERRORS[code].exit]);
 }
 
-export interface PushOptions extends RecipientOptions {
+function receiptText({ receipt }: Delivery): string {
+  const { store, log } = receipt.value;
+  return `the receipt of store ${short(store)} at entry ${log.number}`;
+}
+
+export interface PushOptions extends RecipientOptions, HttpFlags {
   /** commander's form of --no-blobs. */
   readonly blobs: boolean;
   readonly candidates?: boolean;
@@ -108,13 +151,14 @@ export async function runPush(
   const sealing = await sealingFor(context, options);
   const request = requestOf(words, options, sealing);
   const done = await pushRemote(store, await peerOf(context, store, remote), request, {
-    ...exchangeOptions(context),
+    ...exchangeOptions(context, options),
     sealing,
   });
   showLate(context, store);
   ui.json(pushedJson(done));
   for (const { file, bytes } of done.volumes) ui.data(`${file}  ${sizeText(bytes)}`);
   if (done.commit !== undefined) ui.data(`commit ${done.commit}`);
+  if (done.receipt !== undefined) ui.say(`left out what it has by ${receiptText(done.receipt)}`);
   if (!done.moved) ui.say("nothing to push: it is all there");
   return done.report === undefined ? EXIT.ok : tell(context, done.report, storeFlag(context));
 }
@@ -130,23 +174,37 @@ export async function runClone(
   options: CloneOptions,
 ): Promise<number> {
   const { io, ui } = context;
-  if (source === "-") throw new CofferError("USAGE", "clone: expected a path, since it is read twice, found a pipe");
   const root = options.root === undefined ? undefined : parseRoot(options.root);
-  const path = { absolute: resolve(io.cwd, source), shown: source };
-  const means = { http: httpOptions(context, options.cafile), unlock: unlockFrom(context, options) };
-  const again = async () => (await openAny(path, io.ports, means)).source;
-  const { faults } = await openAny(path, io.ports, means);
-  for (const fault of faults) ui.warn(`left out: ${fault}`);
+  const arrive = await arrivalOf(context, source, options);
   const target = resolve(io.cwd, folder);
-  const { store, made, report } = await clone(locate(context, target), again, root, io.ports, progressOf(context));
+  const { store, made, imported } = await cloneMedia(
+    locate(context, target),
+    arrive,
+    root,
+    io.ports,
+    progressOf(context),
+  );
   showLate(context, store);
-  ui.json(clonedJson(made, target, report, faults));
+  ui.json(clonedJson(made, target, imported));
   ui.say(`made the store ${folder}, id ${made.storeId}, under policy ${made.policy.value.number}:${made.policy.id}`);
   ui.say(`store key  ${made.secrets}/store_key (back it up; without it the store is read-only)`);
-  return tell(context, report, ` --store ${quoteArgument(folder)}`);
+  return tellAll(context, imported, ` --store ${quoteArgument(folder)}`);
 }
 
-/** @returns the exit status: what was refused before what diverged before what lacks its bytes */
+/** Opens what a store is to be made of, each time anew; a pipe but once. */
+async function arrivalOf(context: Context, source: string, options: CloneOptions): Promise<() => Promise<Arrived>> {
+  const { io } = context;
+  if (source === PIPE) {
+    const arrived = readAhead(await openArrived(io.ports, mediaOf(context, [PIPE], options)));
+    return async () => arrived;
+  }
+  const path = { absolute: resolve(io.cwd, source), shown: source };
+  refuseSpecial(path.absolute, source, "a bundle, or another store's folder");
+  const means = { ...exchangeOptions(context, options), unlock: unlockFrom(context, options) };
+  return () => arrivedFrom(path, io.ports, means);
+}
+
+/** @returns the exit status: what was damaged before what was refused before what diverged before what lacks its bytes */
 function tell({ ui }: Context, report: ImportReport, flag: string): number {
   for (const { name, outcome } of report.names) ui.data(`${outcome} ${name}`);
   const told = report.names.filter(({ text }) => text !== undefined);
@@ -168,6 +226,7 @@ function tell({ ui }: Context, report: ImportReport, flag: string): number {
       : `log ${report.entries.map((number) => `entry ${number}`).join(", ")}`,
   );
   ui.next(`coffer list${flag}`);
+  if (report.refused.some(({ code }) => code === "VOLUME_DAMAGED")) return EXIT.corrupt;
   if (outcomes.has("refused") || report.refused.length > 0) return EXIT.notTrusted;
   if (outcomes.has("diverged")) return EXIT.conflict;
   return outcomes.has("superseded") ? EXIT.incomplete : EXIT.ok;

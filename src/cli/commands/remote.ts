@@ -2,7 +2,7 @@
 /** `remote`: the other stores that this one trades with, and what is known to have arrived there. Layer: cli. */
 import { resolve } from "node:path";
 import { parseDigest, short } from "../../base/digest.ts";
-import { CofferError, EXIT } from "../../base/errors.ts";
+import { CofferError, EXIT, passOthers } from "../../base/errors.ts";
 import { fingerprint } from "../../keys/public-key.ts";
 import { compareReceipt, type Delivered, type Delivery } from "../../repo/delivery.ts";
 import { forgetStore } from "../../repo/forget.ts";
@@ -43,10 +43,30 @@ export async function runRemoteRemove(context: Context, name: string): Promise<v
 
 export async function runRemoteList(context: Context): Promise<void> {
   const { ui } = context;
-  const remotes = await listRemotes(await open(context));
-  ui.json({ remotes: remotes.map(remoteJson) });
+  const store = await open(context);
+  const remotes = await listRemotes(store);
+  const listed: object[] = [];
+  for (const remote of remotes) listed.push({ ...remoteJson(remote), ...(await receiverOf(store, remote)) });
+  showLate(context, store);
+  ui.json({ remotes: listed });
   for (const line of table(remotes.map(({ name, url, store }) => [name, url, store === undefined ? "" : short(store)])))
     ui.data(line);
+}
+
+/** Whose receipts come from there. One that is damaged says nothing, which `remote status` refuses to pass over. */
+async function receiverOf(store: Store, { name }: Remote): Promise<object> {
+  try {
+    const delivery = await lastReceipt(store, name);
+    return delivery === undefined ? {} : { receiver: receiverJson(delivery) };
+  } catch (error) {
+    passOthers(error, "CORRUPT");
+    store.warnings.push(error.message);
+    return {};
+  }
+}
+
+function receiverJson({ receipt: { value } }: Delivery) {
+  return { store: value.store, storeKey: value.storeKey.text };
 }
 
 /** The whole id, as the error that tells of another key gives it by its first characters: nothing is forgotten by a slip. */
@@ -86,7 +106,7 @@ export interface StatusOptions {
   readonly receipt?: string;
 }
 
-/** @returns 0 if every revocation and refusal is known to have arrived at each remote, else 9 */
+/** @returns 0 if every revocation and refusal is known to have arrived at each remote that can be sent to, else 9 */
 export async function runRemoteStatus(
   context: Context,
   name: string | undefined,
@@ -96,15 +116,30 @@ export async function runRemoteStatus(
   const store = await open(context);
   const remotes = name === undefined ? await listRemotes(store) : [await needRemote(store, name)];
   if (options.receipt !== undefined) await takeReceipt(context, store, name, options.receipt);
+  showLate(context, store);
   const all: Status[] = [];
   for (const remote of remotes) all.push(await statusOf(store, remote));
-  const isBehind = ({ delivered }: Status): boolean => delivered === undefined || delivered.undelivered.length > 0;
   const exit = all.some(isBehind) ? EXIT.incomplete : EXIT.ok;
   ui.json({ remotes: all.map(statusJson), exit });
   for (const status of all) for (const line of statusLines(status)) ui.data(line);
   const behind = all.find(isBehind);
-  if (behind !== undefined) ui.next(`coffer push${storeFlag(context)} ${behind.remote.name}`);
+  if (behind !== undefined) tellNext(context, behind);
   return exit;
+}
+
+/** Nothing can be sent to a server: until a receipt says otherwise, it owes nothing. */
+function isBehind({ remote, delivered }: Status): boolean {
+  return delivered === undefined ? kindOf(remote.url) !== "http" : delivered.undelivered.length > 0;
+}
+
+function tellNext(context: Context, { remote: { name, url, commit }, delivery }: Status): void {
+  const kind = kindOf(url);
+  // Through a git host no receipt comes back by itself.
+  if (kind === "git" && commit !== undefined && delivery === undefined)
+    context.ui.next(
+      `coffer remote status${storeFlag(context)} ${name} --receipt FILE    (by \`coffer receipt create\` there)`,
+    );
+  else if (kind !== "http") context.ui.next(`coffer push${storeFlag(context)} ${name}`);
 }
 
 async function takeReceipt(context: Context, store: Store, name: string | undefined, file: string): Promise<void> {
@@ -114,17 +149,32 @@ async function takeReceipt(context: Context, store: Store, name: string | undefi
 
 function statusJson({ remote, delivery, delivered }: Status) {
   if (delivery === undefined || delivered === undefined) return { ...remoteJson(remote) };
-  const { issuedAt, log, store } = delivery.receipt.value;
+  const { issuedAt, log } = delivery.receipt.value;
   const { sameRoot, denials, undelivered, missing } = delivered;
-  return { ...remoteJson(remote), receipt: { store, log, issuedAt }, sameRoot, ours: denials, undelivered, missing };
+  return {
+    ...remoteJson(remote),
+    receipt: { ...receiverJson(delivery), log, issuedAt },
+    sameRoot,
+    ours: denials,
+    undelivered,
+    missing,
+  };
 }
 
 function statusLines({ remote, delivery, delivered }: Status): string[] {
-  if (delivery === undefined || delivered === undefined) return [`${remote.name}: no receipt has come from there`];
-  const { issuedAt, log, store } = delivery.receipt.value;
-  const { denials, undelivered, missing } = delivered;
+  if (delivery === undefined || delivered === undefined) {
+    const is = kindOf(remote.url) === "http" ? "a server, which is only pulled from" : "no receipt has come from there";
+    return [`${remote.name}: ${is}`];
+  }
+  const { issuedAt, log, store, storeKey } = delivery.receipt.value;
+  const { sameRoot, denials, undelivered, missing } = delivered;
   return [
     `${remote.name}: store ${short(store)} at entry ${log.number}, ${issuedAt} by its clock`,
+    `  store ${store}`,
+    `  key ${fingerprint(storeKey)}`,
+    ...(sameRoot
+      ? []
+      : ["  its policy root is another: what is delivered is known there, and binds only what came from here"]),
     `  delivered: ${denials - undelivered.length} of ${denials} revocations and refusals`,
     ...undelivered.map((id) => `  not delivered: ${id}`),
     ...(missing.length === 0 ? [] : [`  lacks ${counted(missing.length, "blob")} of what it trusts`]),

@@ -46,10 +46,13 @@ export async function runGc(context: Context, options: GcOptions): Promise<void>
   if (report.strange > 0)
     ui.warn(`${counted(report.strange, "name")} that no store has stayed; \`coffer fsck\` names them`);
   const total = Object.values(report.moved).reduce((sum, { files }) => sum + files, 0);
-  if (dryRun && total + report.removed.files > 0) ui.next(`coffer gc${storeFlag(context)}`);
+  if (dryRun && total + report.removed.files + report.staging.files > 0) ui.next(`coffer gc${storeFlag(context)}`);
 }
 
-function gcLines({ moved, removed, waiting, young, restored }: GcReport, dryRun: boolean): string[] {
+function gcLines(
+  { moved, removed, waiting, young, staging, stagingKept, restored }: GcReport,
+  dryRun: boolean,
+): string[] {
   const line = (what: string, { files, bytes }: Tally): string[] =>
     files === 0 ? [] : [`${what}: ${counted(files, "file")}, ${sizeText(bytes)}`];
   const will = dryRun ? "would move" : "moved";
@@ -58,6 +61,8 @@ function gcLines({ moved, removed, waiting, young, restored }: GcReport, dryRun:
     ...line(`${dryRun ? "would remove" : "removed"} after a day in the trash`, removed),
     ...line("in the trash for less than a day", waiting),
     ...line("reached by nothing, but too young to move", young),
+    ...line(`${dryRun ? "would remove" : "removed"} of imports that were stopped`, staging),
+    ...line("of imports that are at work, or were stopped not long ago", stagingKept),
     ...(restored > 0 ? [`put back, since something reaches it: ${counted(restored, "file")}`] : []),
   ];
   return lines.length > 0 ? lines : ["nothing to do: everything is reached"];
@@ -84,8 +89,13 @@ export async function runDu(context: Context, names: readonly string[]): Promise
   ]);
   ui.say("the whole store:");
   for (const line of table(parts)) ui.say(line);
-  const { garbage, due } = usage;
+  const { garbage, due, staging } = usage;
   ui.say(`gc would move ${sizeText(garbage.bytes)} to the trash and free ${sizeText(due.bytes)} there`);
+  if (staging.files > 0) {
+    ui.say(
+      `imports that were stopped hold ${sizeText(staging.bytes)}: the same import goes on with it, gc --older-than 0 frees it`,
+    );
+  }
   if (garbage.files + due.files > 0) ui.next(`coffer gc${storeFlag(context)}`);
 }
 

@@ -36,8 +36,14 @@ export function refuseAt(at: string, expected: string, code: ErrorCode = "DOCUME
  * Reads one document from its exact bytes.
  * @throws CofferError JSON_INVALID, DOCUMENT_INVALID, UNSUPPORTED (unknown version), LIMIT_EXCEEDED
  */
-export function readDocument<T>(schema: Schema<T>, bytes: Uint8Array, what: string, limitBytes?: number): Stored<T> {
-  return { id: sha256(bytes), bytes, value: schema(parseCanonical(bytes, what, limitBytes), what) };
+export function readDocument<T>(
+  schema: Schema<T>,
+  bytes: Uint8Array,
+  what: string,
+  limitBytes?: number,
+  limitValues?: number,
+): Stored<T> {
+  return { id: sha256(bytes), bytes, value: schema(parseCanonical(bytes, what, limitBytes, limitValues), what) };
 }
 
 /** Writes a value canonically and reads it back through its schema, so nothing is written that would not be read. */
@@ -46,8 +52,9 @@ export function makeDocument<T>(
   value: CanonicalObject,
   what: string,
   limitBytes?: number,
+  limitValues?: number,
 ): Stored<T> {
-  return readDocument(schema, encodeCanonical(value), what, limitBytes);
+  return readDocument(schema, encodeCanonical(value), what, limitBytes, limitValues);
 }
 
 export const text: Schema<string> = (value, at) => {

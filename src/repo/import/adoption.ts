@@ -37,12 +37,18 @@ export interface Work {
   readonly writer: Writer;
   /** Statements that revoke or delete and were found to be authorised. */
   readonly denials: ReadonlySet<Digest>;
+  /** Another bundle of that store, a newer one, came together with this one, and before it. */
+  readonly besideNewer: boolean;
+  /** The head on which this import decides, its denials included. */
+  readonly before: HeadView;
   readonly notes: Set<string>;
   /** Names that were refused, each with why. */
   readonly refusedNames: Map<
     string,
     { readonly code: ReturnType<typeof unauthorisedText>["code"]; readonly text: string }
   >;
+  /** Of these, names of which that was known before: there is nothing new to it. */
+  readonly old: Set<string>;
   /** The first thing that was found against each manifest that failed inspection. */
   readonly failed: Map<Digest, string>;
   readonly note: string;
@@ -66,8 +72,6 @@ export class Adoption {
   readonly #unions = new Unions();
   /** Manifests that are to be looked into once all their bytes are here, each with a name that it came by. */
   readonly #models = new Map<Digest, Name>();
-  readonly proposed = new Set<string>();
-  readonly landed = new Set<string>();
 
   constructor(work: Work) {
     this.#work = work;
@@ -222,7 +226,7 @@ export class Adoption {
     const passed = await this.#inspectAll();
     const landing = index.value.names.flatMap(({ name, manifest, state }): Change[] => {
       const isIn = state === "quarantined" && manifest !== undefined && passed.has(manifest);
-      return isIn ? [quarantineChange(store, parseName(name), manifest, this.landed)] : [];
+      return isIn ? [quarantineChange(store, parseName(name), manifest)] : [];
     });
     await writer.flush();
     const names = [...this.#names.values()].map((entry): Change => ({ kind: "statements", ...entry }));
@@ -231,7 +235,8 @@ export class Adoption {
     const proposed = await applyChanges(store, this.#proposals(), note, most);
     await writer.confirm();
     await blobs.confirm();
-    return { ...applied, entries: [...applied.entries, ...proposed.entries] };
+    const set = new Set([...applied.set, ...proposed.set]);
+    return { ...applied, set, entries: [...applied.entries, ...proposed.entries] };
   }
 
   /** This store's own inspection of all that came whole. @returns manifests that passed and whose blobs have their names */
@@ -265,9 +270,7 @@ export class Adoption {
           const follows = statement.value.previous.join() === heads.join();
           if (held !== undefined)
             notes.add(`${name.text}: a candidate of this store stands; that of the other was left`);
-          if (held !== undefined || !follows) return false;
-          this.proposed.add(name.text);
-          return true;
+          return held === undefined && follows;
         },
       };
     });
@@ -279,16 +282,17 @@ export class Adoption {
   }
 }
 
-/** Nothing that waits here is pushed aside. @param landed - is told of it once it is moved */
-export function quarantineChange(store: Store, name: Name, manifest: Digest, landed: Set<string>): Change {
+/**
+ * Nothing that waits here is pushed aside.
+ * @param instead - what waits and makes room for it
+ */
+export function quarantineChange(store: Store, name: Name, manifest: Digest, instead?: Digest): Change {
   const ref = nameRef("quarantined", name);
   return {
     ...{ kind: "set", ref, to: manifest },
     when: async (head) => {
-      if ((await head.readRef(ref)) !== undefined) return false;
-      if ((await readHeadIds(store, head, name)).length > 0) return false;
-      landed.add(name.text);
-      return true;
+      if ((await head.readRef(ref)) !== instead) return false;
+      return (await readHeadIds(store, head, name)).length === 0;
     },
   };
 }

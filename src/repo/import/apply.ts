@@ -40,6 +40,8 @@ export interface Applied {
   readonly damaged: ReadonlyMap<RefPath, CofferError>;
   /** Names whose heads are others now. */
   readonly moved: ReadonlySet<string>;
+  /** Refs that took a new value by a change of that kind. */
+  readonly set: ReadonlySet<RefPath>;
   /** Numbers of the entries that were made. */
   readonly entries: readonly number[];
 }
@@ -55,22 +57,24 @@ export async function applyChanges(
   most: number = LIMITS.movesPerEntry,
 ): Promise<Applied> {
   const moved = new Set<string>();
+  const set = new Set<RefPath>();
   const entries: number[] = [];
   const failed = new Map<string, CofferError>();
   const damaged = new Map<RefPath, CofferError>();
   for (const slice of slicesOf(changes, most)) {
-    let now = new Set<string>();
+    let now = { moved: new Set<string>(), set: new Set<RefPath>() };
     const entry = await store.commit(async (head) => {
-      now = new Set();
+      now = { moved: new Set(), set: new Set() };
       const batch = store.batch();
-      const moves = await movesOf(store, head, batch, slice, { moved: now, failed, damaged });
+      const moves = await movesOf(store, head, batch, slice, { ...now, failed, damaged });
       return { moves, batch, note };
     });
     if (entry === undefined) continue;
     entries.push(entry.number);
-    for (const name of now) moved.add(name);
+    for (const name of now.moved) moved.add(name);
+    for (const ref of now.set) set.add(ref);
   }
-  return { moved, entries, failed, damaged };
+  return { moved, set, entries, failed, damaged };
 }
 
 function* slicesOf(changes: readonly Change[], most: number): Generator<readonly Change[]> {
@@ -91,6 +95,7 @@ function* slicesOf(changes: readonly Change[], most: number): Generator<readonly
 /** What an act finds out on its way. */
 interface Told {
   readonly moved: Set<string>;
+  readonly set: Set<RefPath>;
   readonly failed: Map<string, CofferError>;
   readonly damaged: Map<RefPath, CofferError>;
 }
@@ -111,6 +116,7 @@ async function movesOf(
       if (move !== undefined) moves.set(move.ref, move);
     } else if (await change.when(head)) {
       moves.set(change.ref, { ref: change.ref, to: change.to });
+      told.set.add(change.ref);
     }
   }
   return [...moves.values()];

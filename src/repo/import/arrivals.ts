@@ -78,7 +78,9 @@ export class Arrivals {
     this.count += 1;
     if (item.kind === "signature") {
       const place = await this.#small.put(bytes);
-      this.#signatures.set(item.object, [...(this.#signatures.get(item.object) ?? []), { keyId: item.keyId, place }]);
+      const before = this.#signatures.get(item.object);
+      if (before === undefined) this.#signatures.set(item.object, [{ keyId: item.keyId, place }]);
+      else before.push({ keyId: item.keyId, place });
       return;
     }
     if (sha256(bytes) !== item.id) {
@@ -127,7 +129,7 @@ export class Arrivals {
     }
   }
 
-  /** The signatures over an object that came with it and are good, by keys that are known. */
+  /** The signatures over an object that came with it and are good, by keys that are known; one that is not good is told once. */
   async signatures(kind: Kind, object: { readonly id: Digest; readonly bytes: Uint8Array }): Promise<GoodSignature[]> {
     const { namespace } = KINDS[kind];
     const good: GoodSignature[] = [];
@@ -135,11 +137,24 @@ export class Arrivals {
       const publicKey = this.#keys.get(keyId);
       if (publicKey === undefined || namespace === undefined) continue;
       const armored = await this.#small.read(place);
-      if (!checkSshsig(armored, namespace, object.bytes, publicKey)) continue;
-      good.push({ publicKey, armored: new TextDecoder().decode(armored) });
+      if (checkSshsig(armored, namespace, object.bytes, publicKey)) {
+        good.push({ publicKey, armored: new TextDecoder().decode(armored) });
+      } else this.#tellDamaged(object.id, keyId);
     }
     return good;
   }
+
+  #tellDamaged(object: Digest, keyId: KeyId): void {
+    const told = damagedSignature(object, keyId);
+    if (!this.refused.some(({ what }) => what === told.what)) this.refused.push(told);
+  }
+}
+
+/** Nobody signs like that: it was changed on its way, or where it lay. */
+function damagedSignature(object: Digest, keyId: KeyId): Refused {
+  const what = `signature over ${short(object)} by key ${short(keyId)}`;
+  const text = "does not verify: what brought it is damaged; have it made again, and import that";
+  return { what, code: "VOLUME_DAMAGED", text };
 }
 
 async function allOf(pieces: AsyncIterable<Uint8Array>, sizeBytes: number): Promise<Uint8Array> {
@@ -155,7 +170,7 @@ async function allOf(pieces: AsyncIterable<Uint8Array>, sizeBytes: number): Prom
 }
 
 /** By its end alone: whether it really is one is for its parser to say. */
-function kindOf(bytes: Uint8Array): Kind | "other" | "unknown" {
+export function kindOf(bytes: Uint8Array): Kind | "other" | "unknown" {
   const type = ENDING.exec(Buffer.from(bytes.subarray(-80)).toString("latin1"))?.[1];
   if (type === undefined) return bytes.length % 32 === 0 && bytes.length > 0 ? "other" : "unknown";
   return isKind(type) ? type : "unknown";

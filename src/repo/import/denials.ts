@@ -182,17 +182,23 @@ async function gatherRefusals(
   }
 }
 
-/** Good signatures that came over a denial, and whose of people in the policy there are with those that lie here. */
-async function signaturesOver(
+const NAMESPACES = {
+  "coffer/statement": "coffer-statement",
+  "coffer/refusal": "coffer-refusal",
+  "coffer/manifest": "coffer-manifest",
+} as const;
+export type SignedKind = keyof typeof NAMESPACES;
+
+/** Good signatures that came over a document, and whose of people in the policy there are with those that lie here. */
+export async function signaturesOver(
   store: Store,
   arrivals: Arrivals,
-  kind: "coffer/statement" | "coffer/refusal",
+  kind: SignedKind,
   document: Stored<unknown>,
   everybody: readonly PublicKey[],
 ): Promise<{ readonly good: readonly GoodSignature[]; readonly signers: ReadonlySet<KeyId> }> {
-  const namespace = kind === "coffer/statement" ? "coffer-statement" : "coffer-refusal";
   const good = await arrivals.signatures(kind, document);
-  const here = await signersOf(store.files, document, namespace, everybody);
+  const here = await signersOf(store.files, document, NAMESPACES[kind], everybody);
   return { good, signers: new Set([...signersIn(good, everybody), ...here]) };
 }
 

@@ -15,9 +15,9 @@ import { type Evidence, parseEvidence } from "../../objects/documents/evidence.t
 import type { Manifest } from "../../objects/documents/manifest.ts";
 import { parsePolicy } from "../../objects/documents/policy.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
-import { NOTHING_REVOKED, type Statement } from "../../objects/documents/statement.ts";
 import type { HeadView } from "../../refs/head-view.ts";
-import type { BundleName } from "../../sync/bundle-index.ts";
+import { type BundleName, rootText } from "../../sync/bundle-index.ts";
+import { fromBundle } from "../../sync/malformed.ts";
 import { whyUnauthorised } from "../../trust/authorised.ts";
 import { signedBy } from "../../trust/roles.ts";
 import { type Policies, readList, readNamed } from "../dossier.ts";
@@ -25,14 +25,21 @@ import { ownEvidence } from "../inspection.ts";
 import { inspectOne, quarantineChange, recordOwn, type Work } from "./adoption.ts";
 import { type Applied, applyChanges, type Change } from "./apply.ts";
 import { everybodyIn, signersIn, Unions } from "./denials.ts";
+import { readIndex } from "./remotes.ts";
+import { type Against, Upstream } from "./upstream.ts";
 import { unauthorisedText } from "./words.ts";
 
 const UPSTREAM = parseLabel("upstream");
 
-/** A model that is to land, and what is said of it where it comes from. */
-interface Landing {
+interface Coming {
   readonly name: Name;
   readonly manifest: Stored<Manifest>;
+  /** Of their chain; none where it only waits there. */
+  readonly heads: readonly Digest[];
+}
+
+/** A model that is to land, and what is said of it where it comes from. */
+interface Landing extends Coming {
   readonly said: string;
 }
 
@@ -45,7 +52,7 @@ export async function foreignPolicies({ arrivals, index }: Pick<Work, "arrivals"
   if (later.length > 0) {
     throw new CofferError("UNSUPPORTED", `expected a policy chain of one version, found ${later.length + 1}`);
   }
-  const policy = parsePolicy(bytes);
+  const policy = fromBundle(() => parsePolicy(bytes));
   if (policy.value.root !== index.value.root) {
     throw new CofferError("BUNDLE_INVALID", "the policy that came is not of the root that the index names");
   }
@@ -59,17 +66,20 @@ export class Quarantine {
   readonly #unions = new Unions();
   readonly #kept: Digest[] = [];
   readonly #landings: Landing[] = [];
-  readonly #revokedManifests = new Map<Digest, Stored<Statement>>();
-  readonly #revokedBlobs = new Map<Digest, Stored<Statement>>();
-  readonly landed = new Set<string>();
+  /** Models that came and may not land, but lie here. */
+  readonly #deniedHere = new Map<Digest, Stored<Manifest>>();
+  /** Than another bundle of that store which came before, and not together with this one. */
+  #isOlder = false;
+  /** What that store has said before. */
+  #before: ReadonlySet<Digest> = new Set();
 
   constructor(work: Work, theirs: Policies) {
     this.#work = work;
     this.#theirs = theirs;
   }
 
-  async prepare(): Promise<void> {
-    const { writer, index, arrivals } = this.#work;
+  async prepare(head: HeadView): Promise<void> {
+    const { store, writer, index, arrivals } = this.#work;
     for (const id of index.value.policies) {
       const policy = await arrivals.document("coffer/policy", id);
       if (policy === undefined) continue;
@@ -77,11 +87,17 @@ export class Quarantine {
       this.#kept.push(id);
     }
     await this.#keepWords();
-    for (const entry of index.value.names) await this.#plan(entry);
+    const newest = await readIndex(store, head, index.value.store);
+    const isBeside = this.#work.besideNewer;
+    this.#isOlder = !isBeside && newest !== undefined && newest.value.log.number > index.value.log.number;
+    const keptOfIt = await head.readRef(remoteRef(index.value.store, "kept"));
+    this.#before = new Set(await readList(store, keptOfIt, "list of objects"));
+    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head);
+    for (const entry of index.value.names) await this.#plan(upstream, entry);
     await writer.flush();
   }
 
-  /** Statements, refusals and evidence with a good signature of theirs; their revocations are remembered on the way. */
+  /** Statements, refusals and evidence with a good signature of theirs. */
   async #keepWords(): Promise<void> {
     const { arrivals, writer } = this.#work;
     for (const kind of ["coffer/statement", "coffer/refusal", "coffer/evidence"] as const) {
@@ -97,27 +113,13 @@ export class Quarantine {
         this.#kept.push(id);
       }
     }
-    for (const id of arrivals.idsOf("coffer/statement")) {
-      const statement = await arrivals.document("coffer/statement", id);
-      if (statement?.value.state !== "revoked") continue;
-      const good = await arrivals.signatures("coffer/statement", statement);
-      const signers = signersIn(good, everybodyIn(this.#theirs));
-      if (whyUnauthorised(this.#theirs, { ...statement, signers }, new Set()) !== undefined) continue;
-      const { manifests, blobs } = statement.value.revokes ?? NOTHING_REVOKED;
-      for (const manifest of manifests) this.#revokedManifests.set(manifest, statement);
-      for (const blob of blobs) this.#revokedBlobs.set(blob, statement);
-    }
   }
 
-  #revocationOf(manifest: Stored<Manifest>): Stored<Statement> | undefined {
-    const blob = manifest.value.files.find(({ sha256 }) => this.#revokedBlobs.has(sha256));
-    return this.#revokedManifests.get(manifest.id) ?? (blob && this.#revokedBlobs.get(blob.sha256));
-  }
-
-  async #plan({ name: text, heads, manifest: id, state }: BundleName): Promise<void> {
-    const { blobs, refusedNames, writer } = this.#work;
+  async #plan(upstream: Upstream, { name: text, heads, manifest: id, state }: BundleName): Promise<void> {
+    const { blobs, refusedNames, writer, old } = this.#work;
     if (state !== "trusted" && state !== "quarantined") {
       refusedNames.set(text, { code: "NOT_TRUSTED", text: `${text} is ${state} in the store that it comes from` });
+      if (heads.length > 0 && heads.every((statement) => this.#before.has(statement))) old.add(text);
       return;
     }
     const manifest = id === undefined ? undefined : await blobs.manifest(id);
@@ -125,26 +127,40 @@ export class Quarantine {
       refusedNames.set(text, { code: "OBJECT_NOT_FOUND", text: `${text} came without its manifest` });
       return;
     }
-    const said = state === "trusted" ? await this.#saidOf(text, heads, manifest) : `quarantined in ${this.#where()}`;
+    const coming = { name: parseName(text), manifest, heads };
+    if (await this.#refuseDenied(upstream, coming)) return;
+    const said = state === "trusted" ? await this.#saidOf(upstream, coming) : `quarantined in ${this.#where()}`;
     if (said === undefined) return;
-    const revocation = this.#revocationOf(manifest);
-    if (revocation !== undefined) {
-      refusedNames.set(text, { code: "REVOKED", text: revokedText(revocation) });
-      return;
-    }
     await writer.add(manifest);
     await blobs.keepChunkLists(manifest.value);
     await blobs.want(manifest.value, false);
-    this.#landings.push({ name: parseName(text), manifest, said });
+    this.#landings.push({ ...coming, said });
+  }
+
+  /** What is known against it there, by all that is known here: then it does not land. @returns true if there is something */
+  async #refuseDenied(upstream: Upstream, { name, manifest, heads }: Coming, against?: Against): Promise<boolean> {
+    const { refusedNames, store, old } = this.#work;
+    const found = against ?? upstream.againstBytes(manifest)[0];
+    if (found === undefined) return false;
+    const { code, text, by } = found;
+    refusedNames.set(name.text, { code, text });
+    // Where somebody here has added the same bytes, that is said of these too.
+    if ((await store.objects.read(manifest.id)) !== undefined) this.#deniedHere.set(manifest.id, manifest);
+    const isKnown = heads.every((id) => this.#before.has(id)) && by.every((id) => upstream.kept.has(id));
+    // Of an older bundle somebody asks what the newer one denied: that is told, unless it landed before.
+    if (isKnown && (upstream.landed.has(manifest.id) || !this.#isOlder)) old.add(name.text);
+    return true;
   }
 
   #where(): string {
-    const { store, root } = this.#work.index.value;
-    return `store ${short(store)}, whose policy root is ${short(root)}`;
+    const { store, policies } = this.#work.index.value;
+    return `store ${short(store)}, whose policy root is ${rootText(policies)}`;
   }
 
   /** Who trusts it there, by their own policy; undefined if nobody does, which is told. */
-  async #saidOf(text: string, heads: readonly Digest[], manifest: Stored<Manifest>): Promise<string | undefined> {
+  async #saidOf(upstream: Upstream, coming: Coming): Promise<string | undefined> {
+    const { manifest, heads } = coming;
+    const { text } = coming.name;
     const { arrivals, refusedNames, writer } = this.#work;
     const everybody = everybodyIn(this.#theirs);
     const published = await arrivals.signatures("coffer/manifest", manifest);
@@ -153,11 +169,12 @@ export class Quarantine {
       if (statement?.value.name.text !== text || statement.value.manifest !== manifest.id) continue;
       const good = await arrivals.signatures("coffer/statement", statement);
       const signers = signersIn(good, everybody);
-      const why = whyUnauthorised(this.#theirs, { ...statement, signers }, signersIn(published, everybody));
-      if (why !== undefined) {
-        refusedNames.set(text, unauthorisedText(statement, why));
-        return undefined;
-      }
+      const publishers = signersIn(published, everybody);
+      const why = whyUnauthorised(this.#theirs, { ...statement, signers }, publishers);
+      const against = why === undefined ? await upstream.againstPromotion(statement, publishers) : undefined;
+      if (why !== undefined) refusedNames.set(text, unauthorisedText(statement, why));
+      if (against !== undefined) await this.#refuseDenied(upstream, coming, against);
+      if (why !== undefined || against !== undefined) return undefined;
       await writer.addSigned(manifest, "coffer-manifest", published);
       const [policy] = this.#theirs;
       const who = policy === undefined ? [] : signedBy(policy.value, [...policy.value.principals.keys()], signers);
@@ -168,29 +185,31 @@ export class Quarantine {
   }
 
   async finish(head: HeadView, more: readonly Change[]): Promise<Applied> {
-    const { store, blobs, writer, index, note, most } = this.#work;
+    const { store, arrivals, blobs, writer, index, note, most } = this.#work;
     await blobs.completeAll();
+    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head);
     const changes: Change[] = [];
-    for (const landing of this.#landings) changes.push(...(await this.#land(head, landing)));
-    await this.#tellRevoked(head);
+    for (const landing of this.#landings) changes.push(...(await this.#land(head, upstream, landing)));
+    await this.#tellDenied(head, upstream, this.#unions);
     this.#unions.add(remoteRef(index.value.store, "kept"), this.#kept);
     await writer.flush();
     const applied = await applyChanges(store, [...changes, ...this.#unions.changes(), ...more], note, most);
     await writer.confirm();
     await blobs.confirm();
-    return applied;
+    return { ...applied, entries: [...applied.entries, ...(await this.#tellLate(head, applied))] };
   }
 
-  async #land(head: HeadView, { name, manifest, said }: Landing): Promise<Change[]> {
+  async #land(head: HeadView, upstream: Upstream, landing: Landing): Promise<Change[]> {
     const { store, blobs, refusedNames } = this.#work;
-    const refuse = (code: "BUNDLE_INCOMPLETE" | "ADMISSION_REFUSED" | "EXISTS", text: string): Change[] => {
+    const { name, manifest, said } = landing;
+    const refuse = (code: "BUNDLE_INCOMPLETE" | "ADMISSION_REFUSED", text: string): Change[] => {
       refusedNames.set(name.text, { code, text });
       return [];
     };
+    if (await this.#refuseDenied(upstream, landing)) return [];
     if (!blobs.isWhole(manifest.value)) return refuse("BUNDLE_INCOMPLETE", "not all of its bytes came, or lie here");
     const held = await head.readRef(nameRef("quarantined", name));
-    if (held !== undefined && held !== manifest.id)
-      return refuse("EXISTS", "other bytes wait in quarantine by this name");
+    if (held !== undefined && held !== manifest.id && !this.#mayReplace(upstream, landing, held)) return [];
     try {
       if (!(await inspectOne(this.#work, head, name, manifest, this.#unions, "nothing of a fail"))) {
         return refuse(
@@ -204,46 +223,69 @@ export class Quarantine {
       return [];
     }
     this.#kept.push(manifest.id); // so that a revocation there finds it again
-    await this.#say(head, manifest.id, "info", [{ code: "upstream-trusted", level: "info", text: said }]);
-    return held === manifest.id ? [] : [quarantineChange(store, name, manifest.id, this.landed)];
+    const finding = { code: "upstream-trusted", level: "info", text: said } as const;
+    await this.#say(head, this.#unions, manifest.id, "info", [finding]);
+    return held === manifest.id ? [] : [quarantineChange(store, name, manifest.id, held)];
   }
 
-  /** What landed from there before, and is revoked there now. */
-  async #tellRevoked(head: HeadView): Promise<void> {
-    const { store, blobs, index, notes } = this.#work;
-    if (this.#revokedManifests.size + this.#revokedBlobs.size === 0) return;
-    for (const id of await readList(
-      store,
-      await head.readRef(remoteRef(index.value.store, "kept")),
-      "list of objects",
-    )) {
-      const manifest = await blobs.manifest(id);
-      const revocation = manifest && this.#revocationOf(manifest);
-      if (revocation === undefined) continue;
-      const text = revokedText(revocation);
-      notes.add(`manifest ${short(id)}, which came from there: ${text}`);
-      await this.#say(head, id, "fail", [{ code: "upstream-revoked", level: "fail", text }]);
+  /** Only a newer version takes the place of one that came from there; what people here have added stays. */
+  #mayReplace(upstream: Upstream, { name: { text }, heads }: Landing, held: Digest): boolean {
+    const { refusedNames, notes } = this.#work;
+    const came = upstream.landed.has(held);
+    if (came && upstream.follows(text, heads, held)) {
+      notes.add(`${text}: takes the place of manifest ${short(held)}, an older version from there that waited`);
+      return true;
     }
+    if (came && upstream.isFollowed(text, heads, held)) return false; // the newer one waits
+    const other = `manifest ${short(held)} waits in quarantine by this name`;
+    const why = came ? "and this is no newer version of it there" : "and did not come from there";
+    const how = `to have these bytes wait instead, \`coffer add --name ${text}\` with their files`;
+    refusedNames.set(text, { code: "EXISTS", text: `${other}, ${why}; ${how}` });
+    return false;
   }
 
-  /** Once: the same words are not put on record again. */
+  /** What landed from there, now or before, and is denied there. @returns true if that was new for something */
+  async #tellDenied(head: HeadView, upstream: Upstream, unions: Unions): Promise<boolean> {
+    let isNew = false;
+    for (const manifest of new Map([...upstream.landed, ...this.#deniedHere]).values()) {
+      for (const { code, text } of await upstream.againstLanded(manifest)) {
+        const finding = { code: `upstream-${code.toLowerCase()}`, level: "fail", text } as const;
+        if (!(await this.#say(head, unions, manifest.id, "fail", [finding]))) continue;
+        this.#work.notes.add(`manifest ${short(manifest.id)}, which came from there: ${text}`);
+        isNew = true;
+      }
+    }
+    return isNew;
+  }
+
+  /** Another import may have brought a model while this one brought what denies it, or the other way: the later one says so. */
+  async #tellLate(before: HeadView, { entries }: Applied): Promise<readonly number[]> {
+    const { store, arrivals, writer, note, most } = this.#work;
+    const head = await store.head();
+    if (head.number <= before.number + entries.length) return [];
+    const unions = new Unions();
+    if (!(await this.#tellDenied(head, await Upstream.gather(store, this.#theirs, arrivals, head), unions))) return [];
+    await writer.flush();
+    const late = await applyChanges(store, unions.changes(), note, most);
+    await writer.confirm();
+    return late.entries;
+  }
+
+  /** Once: the same words are not put on record again. @returns false if they were there */
   async #say(
     head: HeadView,
+    unions: Unions,
     manifest: Digest,
     result: Evidence["result"],
     findings: readonly Finding[],
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { store } = this.#work;
     for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
       const value = (await readNamed(store, id, parseEvidence))?.value;
-      if (value?.kind === UPSTREAM && value.findings[0]?.text === findings[0]?.text) return;
+      if (value?.kind === UPSTREAM && value.findings[0]?.text === findings[0]?.text) return false;
     }
     const evidence = ownEvidence(UPSTREAM, manifest, result, findings, store.ports.clock());
-    await recordOwn(this.#work, evidence, this.#unions);
+    await recordOwn(this.#work, evidence, unions);
+    return true;
   }
-}
-
-function revokedText({ id, value }: Stored<Statement>): string {
-  const because = value.reason === undefined ? "" : `: ${value.reason}`;
-  return `revoked where it comes from, by statement ${short(id)} of ${value.name.text}${because}`;
 }

@@ -76,10 +76,21 @@ export class Staging {
   /** A fresh file of this import, which goes when it ends. */
   async #create(name: string): Promise<{ readonly path: string; readonly file: NewFile }> {
     const path = `${this.#folder}/${tempName(this.#files.writer, this.#random)}${name}`;
-    await this.#files.makeFolder(this.#folder);
-    const file = await this.#files.create(path, 0o444);
+    const file = await this.#createIn(path);
     if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
     return { path, file };
+  }
+
+  async #createIn(path: string): Promise<NewFile | undefined> {
+    await this.#files.makeFolder(this.#folder);
+    try {
+      return await this.#files.create(path, 0o444);
+    } catch (error) {
+      if ((await this.#files.stat(this.#folder)) !== undefined) throw error;
+      // A gc saw it empty; it does not see that twice, as the next thing here is a file of ours.
+      await this.#files.makeFolder(this.#folder);
+      return this.#files.create(path, 0o444);
+    }
   }
 
   async #takeOver(): Promise<void> {
@@ -94,8 +105,18 @@ export class Staging {
       }
       const own = `${this.#folder}/${tempName(this.#files.writer, this.#random)}${nameOf(blob, Number(part))}`;
       const run = { path: own, from: Number(part), count: 0 };
+      if (await this.#renamed(path, own)) this.#runs.set(blob, [...(this.#runs.get(blob) ?? []), run]);
+    }
+  }
+
+  /** False if a gc, or another import, was faster. */
+  async #renamed(path: string, own: string): Promise<boolean> {
+    try {
       await this.#files.rename(path, own);
-      this.#runs.set(blob, [...(this.#runs.get(blob) ?? []), run]);
+      return true;
+    } catch (error) {
+      if ((await this.#files.stat(path)) !== undefined) throw error;
+      return false;
     }
   }
 

@@ -2,13 +2,11 @@
 /** One line for each name that an import was about: what became of it, and what to do where it is no yes. Layer: repo. */
 import { short } from "../../base/digest.ts";
 import type { Name } from "../../base/names.ts";
-import { nameRef } from "../../base/ref-path.ts";
-import { blobPath } from "../../objects/layout.ts";
-import { statKept } from "../../objects/trash.ts";
+import { nameRef, type RefPath } from "../../base/ref-path.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import { ruleFor } from "../../trust/roles.ts";
 import type { Verdict } from "../../trust/verdict.ts";
-import { missingBlob } from "../blobs.ts";
+import { firstMissing, missingBlob } from "../blobs.ts";
 import { newestPolicy, readHeadIds } from "../dossier.ts";
 import { judge } from "../resolve.ts";
 import type { Work } from "./adoption.ts";
@@ -17,9 +15,8 @@ import type { ImportedName, Outcome } from "./report.ts";
 export interface Became {
   /** Names whose heads are others now. */
   readonly moved: ReadonlySet<string>;
-  readonly proposed: ReadonlySet<string>;
-  /** Names whose models are in quarantine now. */
-  readonly landed: ReadonlySet<string>;
+  /** Refs that took a new value: of what is proposed now, or in quarantine. */
+  readonly set: ReadonlySet<RefPath>;
 }
 
 export async function tellNames(work: Work, names: readonly Name[], became: Became): Promise<ImportedName[]> {
@@ -68,7 +65,10 @@ async function tellName(work: Work, head: HeadView, name: Name, became: Became):
     return { ...base, outcome: "diverged", code: "DIVERGED", text: await divergedText(work, head, name, reason.text) };
   }
   if (refused !== undefined) {
-    return { ...base, outcome: became.moved.has(name.text) ? "adopted" : "refused", ...refused };
+    // An older version that came along stands in for nothing; what denies the name counts, and is adopted.
+    const isDenial = verdict.standing === "revoked" || verdict.standing === "deleted";
+    const taken = isDenial && became.moved.has(name.text) ? "adopted" : "refused";
+    return { ...base, outcome: work.old.has(name.text) ? "already" : taken, ...refused };
   }
   if (verdict.standing === "none") return { ...base, ...(await tellWaiting(head, name, became)) };
   if (verdict.standing === "trusted") {
@@ -77,25 +77,35 @@ async function tellName(work: Work, head: HeadView, name: Name, became: Became):
   }
   const manifest = verdict.manifest === undefined ? undefined : await work.blobs.manifest(verdict.manifest);
   const brought = manifest !== undefined && work.blobs.brought(manifest.value);
-  const outcome: Outcome =
-    became.moved.has(name.text) || brought ? "adopted" : became.proposed.has(name.text) ? "proposed" : "already";
-  const denied = verdict.standing === "trusted" ? reason : undefined;
-  return { ...base, outcome, ...(denied === undefined ? {} : { code: denied.code, text: denied.text }) };
+  const isAdopted = became.moved.has(name.text) || (brought && (await stoodBefore(work, head, name)));
+  const outcome: Outcome = isAdopted ? "adopted" : became.set.has(nameRef("proposed", name)) ? "proposed" : "already";
+  // That a name fell long ago is told once: by the import that brought it.
+  const denied = verdict.standing === "trusted" || outcome === "adopted" ? reason : undefined;
+  if (denied === undefined) return { ...base, outcome };
+  const fell = verdict.standing === "revoked" || verdict.standing === "deleted";
+  const text = fell ? `cannot be used any more: ${denied.text}` : denied.text;
+  return { ...base, outcome, code: denied.code, text };
+}
+
+/** False if another import took the name over meanwhile: it had the bytes as well. */
+async function stoodBefore({ store, before }: Work, head: HeadView, name: Name): Promise<boolean> {
+  const [then, now] = [await readHeadIds(store, before, name), await readHeadIds(store, head, name)];
+  return [...then].sort().join() === [...now].sort().join();
 }
 
 /** What is here of a name that nothing was ever promoted under. */
 async function tellWaiting(
   head: HeadView,
   name: Name,
-  { proposed, landed }: Became,
+  { set }: Became,
 ): Promise<Pick<ImportedName, "outcome" | "manifest" | "code" | "text">> {
-  if (proposed.has(name.text)) return { outcome: "proposed" };
+  if (set.has(nameRef("proposed", name))) return { outcome: "proposed" };
   const waits = await head.readRef(nameRef("waiting", name));
   if (waits !== undefined)
     return { outcome: "refused", code: "NOT_TRUSTED", text: "what its statements follow is not here" };
   const quarantined = await head.readRef(nameRef("quarantined", name));
   if (quarantined !== undefined) {
-    return { outcome: landed.has(name.text) ? "quarantined" : "already", manifest: quarantined };
+    return { outcome: set.has(nameRef("quarantined", name)) ? "quarantined" : "already", manifest: quarantined };
   }
   if ((await head.readRef(nameRef("proposed", name))) !== undefined) return { outcome: "already" };
   return { outcome: "refused", code: "NOT_TRUSTED", text: "nothing of it could be taken" };
@@ -103,10 +113,8 @@ async function tellWaiting(
 
 async function missingBytes({ store, blobs }: Work, { manifest: id }: Verdict): Promise<string | undefined> {
   const manifest = id === undefined ? undefined : await blobs.manifest(id);
-  for (const file of manifest?.value.files ?? []) {
-    if ((await statKept(store.files, blobPath(file.sha256)))?.sizeBytes !== file.size) return missingBlob(file).message;
-  }
-  return undefined;
+  const file = manifest && (await firstMissing(store, manifest.value));
+  return file && missingBlob(file).message;
 }
 
 /** Who has to do what: one promotion that names all of them. */
@@ -114,7 +122,9 @@ async function divergedText({ store, policies }: Work, head: HeadView, name: Nam
   const ids = (await readHeadIds(store, head, name)).map(short).join(" and ");
   const rule = ruleFor(newestPolicy(policies), name);
   const who = rule?.publishers?.join(" or ") ?? "a publisher";
-  const approvers = rule?.approvers?.principals.join(", ") ?? "approvers";
-  const how = `${who} adds the model to keep once more (coffer add … --name ${name.text}) and proposes it`;
-  return `${found}; to settle it, ${how}, ${approvers} approve: that one promotion names ${ids}`;
+  const { principals, threshold } = rule?.approvers ?? { principals: ["its approvers"], threshold: 1 };
+  const all = threshold === principals.length;
+  const approvers = `${all ? "" : `${threshold} of `}${principals.join(", ")}`;
+  const how = `${who} adds the model to keep once more (coffer add … --name ${name.text}) and proposes it, with the approval of ${approvers}`;
+  return `${found}; to settle it, ${how}: that one promotion names ${ids}`;
 }

@@ -19,6 +19,7 @@ import { portsOn } from "../../support/machine.ts";
 import type { MemoryFiles } from "../../support/memory-files.ts";
 import { contents, difference } from "../../support/store-bytes.ts";
 import { type Input, openInput } from "./input.ts";
+import { readsNothingElse } from "./sealed.ts";
 import type { FuzzWorld, Receiver } from "./world.ts";
 
 export interface Judged {
@@ -48,6 +49,8 @@ export async function judge(world: FuzzWorld, input: Input, effort: "few" | "som
   const receiver = world.receivers.find(({ name }) => name === input.receiver);
   if (receiver === undefined) throw new RangeError(`no receiver ${input.receiver}`);
   const deep = effort === "all";
+  const strange = input.sealed?.byOutsider === true ? await strangeBytes(world, input) : undefined;
+  if (strange !== undefined) return { path: "sealed", broken: strange };
   const looked = effort === "few" ? { path: "-" } : await look(input);
   if ("broken" in looked) return looked;
   const disk = receiver.disk.crash("none-lost");
@@ -70,6 +73,15 @@ export async function judge(world: FuzzWorld, input: Input, effort: "few" | "som
       ? await goneAfterGc(after, before, disk, receiver)
       : undefined);
   return broken === undefined ? { path } : { path, broken };
+}
+
+/** Of encrypted volumes that were changed without a key. */
+async function strangeBytes({ clears }: FuzzWorld, { volumes }: Input): Promise<string | undefined> {
+  for (const volume of volumes) {
+    const found = await readsNothingElse(volume, clears);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** `bundle verify` and `bundle inspect`. */

@@ -22,7 +22,7 @@ import { promote } from "../../../src/repo/promote.ts";
 import { planReject, reject } from "../../../src/repo/reject.ts";
 import { revoke } from "../../../src/repo/revoke.ts";
 import { openStore, type Store } from "../../../src/repo/store.ts";
-import { openPipe } from "../../../src/sync/volumes.ts";
+import { openPipe } from "../../../src/sync/pipe.ts";
 import { volumesOf } from "../../support/bundles.ts";
 import { locationOn, type Machine, makeMachine, newLocation, portsOn, SOURCE, STORE } from "../../support/machine.ts";
 import type { MemoryFiles } from "../../support/memory-files.ts";
@@ -52,6 +52,8 @@ export interface FuzzWorld {
   readonly storeKey: Signer;
   readonly stranger: Signer;
   readonly seeds: readonly SeedBundle[];
+  /** Volumes of seeds, and all of each one after the other: what is encrypted. */
+  readonly clears: readonly Buffer[];
   readonly receivers: readonly Receiver[];
   /** What people of the policy have signed. */
   readonly statements: ReadonlySet<Digest>;
@@ -82,7 +84,8 @@ export async function makeFuzzWorld(): Promise<FuzzWorld> {
   const raw = new Uint8Array(32).fill(9);
   const stranger = nodeSigner({ publicKey: publicKeyFromRaw(publicFromSeed(raw)), seed: raw, comment: "" });
   const people = Object.values(machine.people);
-  return { machine, people, storeKey: await sender.needSigner(), stranger, seeds, receivers, statements };
+  const clears = seeds.flatMap(({ volumes }) => [...volumes, Buffer.concat(volumes)]);
+  return { clears, machine, people, storeKey: await sender.needSigner(), stranger, seeds, receivers, statements };
 }
 
 /** What the sender goes through, and the bundles that it makes on the way. */

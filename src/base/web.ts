@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What every HTTP client here holds to: to whom a login is shown, and whose certificates are believed. Layer: base. */
+import { X509Certificate } from "node:crypto";
+import { CofferError } from "./errors.ts";
+
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** True where nobody between can read what is sent: https, or this machine by the names that lead nowhere else. */
+export function isPrivate({ protocol, hostname }: URL): boolean {
+  return protocol === "https:" || ["127.0.0.1", "localhost", "[::1]"].includes(hostname);
+}
+
+/** The header field of a login (RFC 7617), or none: without a login, and where others could read it. */
+export function loginFields(url: URL, login: Login | undefined): Readonly<Record<string, string>> {
+  if (login === undefined || !isPrivate(url)) return {};
+  return { authorization: `Basic ${Buffer.from(`${login.username}:${login.password}`).toString("base64")}` };
+}
+
+/** True of the statuses by which a server, or a proxy before it, wants a login or refuses the one that it got. */
+export function isDenied(status: number): boolean {
+  return status === 401 || status === 403 || status === 407;
+}
+
+/**
+ * What to say of such an answer.
+ * @param shown - the address, without a login
+ * @param variables - of the environment, that a login is taken from
+ */
+export function denied(shown: string, status: number, sent: boolean, variables: string): CofferError {
+  const wants = status === 403 ? "it does not allow this" : "it wants a login";
+  const text = sent
+    ? "it refuses this with the login that was sent"
+    : `${wants}; ${variables} are sent over https only`;
+  return new CofferError("REMOTE_DENIED", `${shown}: it answered ${status}: ${text}`);
+}
+
+/** @throws CofferError USAGE - not certificates in PEM (RFC 7468) */
+export function checkAuthorities(pem: string): void {
+  try {
+    const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+    if (found.length === 0) throw new Error("no certificate");
+    for (const one of found) void new X509Certificate(one);
+  } catch (error) {
+    throw new CofferError("USAGE", "certificate authorities: expected certificates in PEM, found others or none", {
+      cause: error,
+    });
+  }
+}

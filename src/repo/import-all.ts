@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Several bundles at once, as a stick has them: first what any of them denies, then each by itself, and one that is no good
+ * keeps no other out. Layer: repo. Not here: how one is taken over (import.ts).
+ */
+import { type CofferError, isCofferError, passOthers } from "../base/errors.ts";
+import type { Fault } from "../sync/volumes.ts";
+import type { AppliedDenials } from "./import/denials.ts";
+import { type ImportOptions, type ImportReport, importDenials, importFrom } from "./import.ts";
+import type { Arrived, Incoming } from "./incoming.ts";
+import type { Store } from "./store.ts";
+
+export interface Imported {
+  /** One for each bundle that was taken over. */
+  readonly reports: readonly ImportReport[];
+  /** Volumes that could not be used. */
+  readonly faults: readonly Fault[];
+  /** Bundles that were not imported, by their first volume; what they deny was taken where that came. */
+  readonly failed: readonly Fault[];
+  /** Bundles of this store itself, which are passed over. */
+  readonly own: readonly string[];
+  /** Files that may hold a volume, and of which nobody can tell: worth a note. */
+  readonly passedOver: readonly Fault[];
+  /** Of those that were taken over the one with the highest log number. */
+  readonly newest?: Incoming;
+}
+
+export async function importAll(
+  store: Store,
+  { bundles, unread, passedOver }: Arrived,
+  options: ImportOptions = {},
+): Promise<Imported> {
+  const isOwn = ({ source }: Incoming): boolean => source.index.value.store === store.id;
+  const others = inOrder(
+    store,
+    bundles.filter((bundle) => !isOwn(bundle)),
+  );
+  const denied = await denyFirst(store, others, options);
+  const reports: ImportReport[] = [];
+  const failed = [...unread];
+  const taken: Incoming[] = [];
+  let ours: CofferError | undefined;
+  for (const bundle of others) {
+    const { what, source } = bundle;
+    try {
+      if (ours !== undefined) throw ours;
+      const besideNewer = taken.some((other) => isNewer(other, bundle));
+      reports.push(await importFrom(store, source, { ...options, denied: denied.get(bundle), besideNewer }));
+      taken.push(bundle);
+    } catch (error) {
+      passOthers(error);
+      if (isOurs(error)) ours = error;
+      failed.push({ what, error });
+    }
+  }
+  const own = bundles.filter(isOwn).map(({ what }) => what);
+  const faults = others.flatMap((bundle) => bundle.faults);
+  const newest = taken.toSorted((one, other) => numberOf(other) - numberOf(one))[0];
+  return { reports, faults, failed, own, passedOver, ...(newest === undefined ? {} : { newest }) };
+}
+
+const numberOf = ({ source }: Incoming): number => source.index.value.log.number;
+
+function isNewer(one: Incoming, other: Incoming): boolean {
+  return one.source.index.value.store === other.source.index.value.store && numberOf(one) > numberOf(other);
+}
+
+/**
+ * The oldest first; but what other policy roots send the newest first: nothing lands that a newer bundle beside it denies,
+ * or takes the place of.
+ */
+function inOrder(store: Store, bundles: readonly Incoming[]): readonly Incoming[] {
+  const isOurRoot = ({ source }: Incoming): boolean => source.index.value.policies[0] === store.pin;
+  const oldestFirst = bundles.toSorted((one, other) => numberOf(one) - numberOf(other));
+  return [...oldestFirst.filter(isOurRoot), ...oldestFirst.filter((one) => !isOurRoot(one)).reverse()];
+}
+
+/**
+ * What any of several bundles denies, before the first of them is taken over: the next one may revoke what this one brings.
+ * One alone begins with its denials anyway.
+ */
+async function denyFirst(
+  store: Store,
+  bundles: readonly Incoming[],
+  options: ImportOptions,
+): Promise<ReadonlyMap<Incoming, AppliedDenials | undefined>> {
+  const denied = new Map<Incoming, AppliedDenials | undefined>();
+  if (bundles.length < 2) return denied;
+  for (const bundle of bundles) {
+    try {
+      denied.set(bundle, await importDenials(store, bundle.source, options));
+    } catch (error) {
+      passOthers(error); // its import begins with the same, and tells it
+    }
+  }
+  return denied;
+}
+
+/** What no other bundle would fare better with. Not NO_SPACE: the next one may be small. */
+function isOurs(error: CofferError): boolean {
+  return isCofferError(error, "READ_ONLY", "IO_ERROR", "NO_STORE_KEY", "REF_MOVED", "STATE_UNWRITABLE");
+}
