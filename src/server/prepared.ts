@@ -91,8 +91,9 @@ export class PreparedOffers {
   }
 }
 
-/** undefined if it takes longer. */
+/** undefined if it takes longer; always if there is no time, however fast it is. */
 async function within<T>(ms: number, made: Promise<T>): Promise<T | undefined> {
+  if (ms === 0) return Promise.race([undefined, made]);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {
     timer = setTimeout(resolve, ms, undefined);

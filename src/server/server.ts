@@ -45,7 +45,7 @@ export interface ServerOptions {
   readonly maxConnections?: number;
   /** Blobs being sent at the same time; each holds one piece of 256 KiB in memory. */
   readonly maxDownloads?: number;
-  /** How long a request waits for an index that is being made, or for a place, before it is told to ask again. */
+  /** How long a request waits for an index being made, or for a place, before it is told to ask again; 0: not at all. */
   readonly offerPatienceMs?: number;
   /** How far a client that takes an index or its documents may fall behind 8 KiB a second. */
   readonly offerGraceMs?: number;

@@ -13,7 +13,7 @@ interface Making {
 }
 
 /** A store whose head is a number, and whose offers, each named by its head, are ended by hand. */
-function scene() {
+function scene(patienceMs = 60_000) {
   const store = { head: 1 };
   const begun: Making[] = [];
   const faults: unknown[] = [];
@@ -35,7 +35,7 @@ function scene() {
   };
   const prepared = new PreparedOffers(
     offers,
-    60_000,
+    patienceMs,
     (error) => void faults.push(error),
     () => undefined,
   );
@@ -107,4 +107,14 @@ test("one that fails is told to those for whom it was begun; who came later gets
   (await begins(2)).end();
   assert.equal(await second, 2);
   assert.deepEqual(faults, [damage]);
+});
+
+test("without patience whoever asks is sent away, however fast it is made, and gets it next time", async () => {
+  const { begun, ask } = scene(0);
+  const first = ask();
+  for (let turns = 0; begun.length === 0 && turns < 100; turns += 1) await Promise.resolve();
+  begun[0]?.end();
+  assert.equal(await first, "late");
+  assert.equal(await ask(), 1);
+  assert.equal(begun.length, 1);
 });
