@@ -18,7 +18,7 @@ import { type Delivery, writeReceipt } from "./delivery.ts";
 import { everyName, type FetchedMetadata, fetchMetadata, pushMetadata } from "./git-transfer.ts";
 import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
 import { type Imported, importAll } from "./import-all.ts";
-import { type Arrived, type Fault, openAny, openArrived, openFolderSource } from "./incoming.ts";
+import { type Arrived, alone, type Fault, openAny, openArrived, openFolderSource } from "./incoming.ts";
 import { isFolderAt } from "./outside-file.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { pull } from "./pull.ts";
@@ -104,7 +104,7 @@ export async function arrivedFrom(
   if (!/^git\+/i.test(path.shown)) return openAny(path, ports, options);
   kindOf(path.shown); // refuses what is no address
   const { source } = await fetchGit({ url: path.shown }, options);
-  return { bundles: [{ what: path.shown, source, faults: [] }], unread: [], passedOver: [] };
+  return alone(path, source);
 }
 
 async function pullGit(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {

@@ -93,17 +93,19 @@ export interface Means {
   readonly unlock?: Unlock | undefined;
 }
 
+/** All that is at a place which has one source. */
+export function alone({ shown }: NamedPath, source: Source): Arrived {
+  return { bundles: [{ what: shown, source, faults: [] }], unread: [], passedOver: [] };
+}
+
 /** A server, another store's folder, or the volumes of bundles at one path. */
 export async function openAny(path: NamedPath, ports: Ports, { http = {}, unlock }: Means = {}): Promise<Arrived> {
-  const alone = (source: Source): Arrived => ({
-    ...{ bundles: [{ what: path.shown, source, faults: [] }], unread: [], passedOver: [] },
-  });
   if (/^https?:/i.test(path.shown)) {
     kindOf(path.shown); // refuses what is no address
-    return alone(await httpSource(path.shown, http));
+    return alone(path, await httpSource(path.shown, http));
   }
   const [place] = await findPlaces(ports, [path]);
   const isStore = place?.path === "." && (await place.files.stat(STORE_FILE))?.kind === "file";
-  if (isStore) return alone(await openFolderSource(path.absolute, ports));
+  if (isStore) return alone(path, await openFolderSource(path.absolute, ports));
   return openArrived(ports, { kind: "paths", paths: [path], unlock });
 }

@@ -75,12 +75,13 @@ function loginOf({ io: { env } }: Context, kind: "GIT" | "HTTP") {
   return username === undefined || password === undefined ? undefined : { username, password };
 }
 
-function exchangeOptions(context: Context, { cafile }: HttpFlags): ExchangeOptions {
+/** @param address - what is dealt with, a folder or a URL */
+function exchangeOptions(context: Context, { cafile }: HttpFlags, address: string): ExchangeOptions {
   const auth = loginOf(context, "GIT");
   return {
     ...progressOf(context),
     ...(auth === undefined ? {} : { auth }),
-    http: httpOptions(context, cafile),
+    http: httpOptions(context, cafile, address),
     locate: (root) => locate(context, root),
   };
 }
@@ -92,11 +93,18 @@ export interface HttpFlags {
 /** A file of certificate authorities, as systems have them. */
 const AUTHORITIES_BYTES = 4 * 1024 * 1024;
 
-function httpOptions(context: Context, cafile: string | undefined): HttpOptions {
+/** Whoever gives authorities takes it that what comes is from somebody whom they know. */
+function needHttps(cafile: string | undefined, address: string): void {
+  if (cafile !== undefined && !/^(?:git\+)?https:/i.test(address))
+    throw new CofferError("USAGE", `--cafile: expected an address with https, found ${address}`);
+}
+
+function httpOptions(context: Context, cafile: string | undefined, address: string): HttpOptions {
   const login = loginOf(context, "HTTP");
   const onWait = (text: string): void => void context.ui.say(text);
   const auth = { onWait, ...(login === undefined ? {} : { login }) };
   if (cafile === undefined) return auth;
+  needHttps(cafile, address);
   const what = "certificate authorities";
   const bytes = readSmallFile(resolve(context.io.cwd, cafile), AUTHORITIES_BYTES, what);
   const authorities = new TextDecoder().decode(bytes);
@@ -112,7 +120,7 @@ export async function runPull(context: Context, remote: string, flags: HttpFlags
   const { ui } = context;
   const store = await open(context);
   const peer = await peerOf(context, store, remote);
-  const how = { ...exchangeOptions(context, flags), unlock: unlockFrom(context, flags) };
+  const how = { ...exchangeOptions(context, flags, peer.url), unlock: unlockFrom(context, flags) };
   const pulled = await pullRemote(store, peer, how).finally(() => showLate(context, store));
   ui.json(pulledJson(pulled));
   const exit = tellAll(context, pulled, storeFlag(context));
@@ -150,8 +158,9 @@ export async function runPush(
   const store = await open(context);
   const sealing = await sealingFor(context, options);
   const request = requestOf(words, options, sealing);
-  const done = await pushRemote(store, await peerOf(context, store, remote), request, {
-    ...exchangeOptions(context, options),
+  const peer = await peerOf(context, store, remote);
+  const done = await pushRemote(store, peer, request, {
+    ...exchangeOptions(context, options, peer.url),
     sealing,
   });
   showLate(context, store);
@@ -195,12 +204,13 @@ export async function runClone(
 async function arrivalOf(context: Context, source: string, options: CloneOptions): Promise<() => Promise<Arrived>> {
   const { io } = context;
   if (source === PIPE) {
+    needHttps(options.cafile, "stdin");
     const arrived = readAhead(await openArrived(io.ports, mediaOf(context, [PIPE], options)));
     return async () => arrived;
   }
   const path = { absolute: resolve(io.cwd, source), shown: source };
   refuseSpecial(path.absolute, source, "a bundle, or another store's folder");
-  const means = { ...exchangeOptions(context, options), unlock: unlockFrom(context, options) };
+  const means = { ...exchangeOptions(context, options, source), unlock: unlockFrom(context, options) };
   return () => arrivedFrom(path, io.ports, means);
 }
 
