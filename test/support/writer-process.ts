@@ -33,6 +33,8 @@ export interface WriterConfig {
   /** Names with a fully signed candidate for the doomed bytes: one promotion after every `promoteEvery` commits. */
   readonly candidates: readonly string[];
   readonly promoteEvery: number;
+  /** After so many commits it goes on once the doomed name is revoked, so that some come later than that. */
+  readonly revokedAfter: number;
 }
 
 export interface ReaderConfig {
@@ -100,6 +102,11 @@ async function tryPromotion(store: Store, name: string): Promise<Tried> {
   }
 }
 
+async function revocation(store: Store): Promise<void> {
+  const revoked = nameRef("revoked", parseName(DOOMED));
+  while ((await (await store.head()).readRef(revoked)) === undefined) await wait(20);
+}
+
 async function write(config: WriterConfig): Promise<void> {
   const store = await openStore(config.location, portsAt(config.nowS));
   const waiting = [...config.candidates];
@@ -107,6 +114,7 @@ async function write(config: WriterConfig): Promise<void> {
     await commitOne(store, config, number);
     const name = number % config.promoteEvery === 0 ? waiting.shift() : undefined;
     if (name !== undefined) say(await tryPromotion(store, name));
+    if (number === config.revokedAfter) await revocation(store);
   }
   if (store.warnings.length > 0) throw new Error(`after commits that stand: ${store.warnings.join("; ")}`);
 }
