@@ -40,6 +40,23 @@ function demo(root: string, args: readonly string[] = [], more: Readonly<Record<
   return { ...ended, left: readdirSync(temp) };
 }
 
+const ADDRESS = /^(http:\/\/127\.0\.0\.1:\d+)$/mu;
+
+/**
+ * Loaded before the demo: it gets the signal once, when it shows where the server listens. Sent from here it would come when
+ * this process has its turn, and the demo may be anywhere by then.
+ */
+const INTERRUPTED = `
+const write = process.stdout.write.bind(process.stdout);
+let sent = false;
+process.stdout.write = (text, ...more) => {
+  const written = write(text, ...more);
+  if (sent || !${ADDRESS}.test(text)) return written;
+  sent = true;
+  process.kill(process.pid, "SIGINT");
+  return written;
+};`;
+
 /** The tree that the demo needs, with the package `broken` replaced by one that throws when it is imported. */
 function treeWithout(broken: string): string {
   const folder = newFolder();
@@ -116,17 +133,17 @@ describe("npm run demo", () => {
 
   test("Ctrl-C while the server runs: 130, no process and no folder left", async () => {
     const temp = newFolder();
-    const child = spawn(process.execPath, ["scripts/demo.mjs"], { cwd: ROOT, env: environment(temp) });
+    const args = ["--import", `data:text/javascript,${encodeURIComponent(INTERRUPTED)}`, "scripts/demo.mjs"];
+    const child = spawn(process.execPath, args, { cwd: ROOT, env: environment(temp) });
     let output = "";
-    let address: string | undefined;
     child.stdout.on("data", (bytes) => {
       output += bytes;
-      address ??= /^(http:\/\/127\.0\.0\.1:\d+)$/mu.exec(output)?.[1];
-      if (address !== undefined) child.kill("SIGINT");
     });
     const [code] = await once(child, "close");
+    const address = ADDRESS.exec(output)?.[1];
     assert.ok(address !== undefined, output);
     assert.equal(code, 130);
+    assert.doesNotMatch(output, /\$ kill %1/u, "the server ran until then");
     assert.deepEqual(readdirSync(temp), []);
     await assert.rejects(fetch(`${address}/health`), TypeError);
   });
