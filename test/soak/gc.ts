@@ -5,8 +5,7 @@
  * the end. Prints what was done. In runs of a minute and more the trash is emptied after 30 s instead of a day.
  */
 import { randomBytes, randomInt } from "node:crypto";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { parseManifestPath, parseName } from "../../src/base/names.ts";
@@ -22,6 +21,7 @@ import { promoteAlone } from "../../src/repo/promote.ts";
 import { openStore } from "../../src/repo/store.ts";
 import { type Ended, printed, type Running, startWorker } from "../support/cli-process.ts";
 import type { SoakConfig } from "../support/gc-soak-process.ts";
+import { fastFolder } from "../support/store-fixture.ts";
 
 const SECONDS = Number(process.env["COFFER_TEST_SECONDS"] ?? "20");
 const WRITERS = 4;
@@ -36,7 +36,7 @@ const ports = {
   sleep: async (ms: number) => void (await wait(ms)),
   openFolder: openRealFiles,
 };
-const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "coffer-soak-gc-"));
+const folder = mkdtempSync(join(fastFolder(), "coffer-soak-gc-"));
 const location = { root: join(folder, "my.coffer"), stateHome: join(folder, "state"), memory: true };
 
 async function makeStore(): Promise<{ key: string; stable: Record<string, string> }> {

@@ -30,8 +30,10 @@ const MODEL_BYTES = 40 * 1024 * 1024;
 const MODELS = 4;
 /** No bound is held against less than this: a fifth of it is a turn of the scheduler. */
 const LEAST_QUIET_MS = 5;
-/** Held by a run of five minutes on a quiet machine. A short one stands between other tests: it tells only what waits for ever. */
-const WORST_RATIO = SECONDS >= 300 ? 20 : 1000;
+/** Held by a run of five minutes on a quiet machine. */
+const WORST_RATIO = SECONDS >= 300 ? 20 : Number.POSITIVE_INFINITY;
+/** A short one stands between other tests, on any machine: it tells only what waits for ever. */
+const WORST_MS = 120_000;
 const RESIDENT_BYTES = 300_000_000;
 
 interface Model {
@@ -223,7 +225,7 @@ async function soak(scene: Scene, server: Running): Promise<void> {
   const readBytes = readers.reduce((sum, reader) => sum + reader.readBytes, 0);
   say(`strain: ${took.length} requests, median ${ms(percentile(took, 0.5))}, p99 ${ms(percentile(took, 0.99))}`);
   say(
-    `  worst ${ms(worst)}: ${ratio.toFixed(1)} times the quiet p99 (at least ${LEAST_QUIET_MS} ms); bound ${WORST_RATIO}`,
+    `  worst ${ms(worst)}: ${ratio.toFixed(1)} times the quiet p99 (at least ${LEAST_QUIET_MS} ms); bound ${WORST_RATIO} and ${ms(WORST_MS)}`,
   );
   const [controlWorst, controlP99] = [Math.max(...controlAsking.took), percentile(quietControl.took, 0.99)];
   say(`  a server without work, beside it: quiet p99 ${ms(controlP99)}, worst ${ms(controlWorst)}`);
@@ -244,7 +246,7 @@ async function soak(scene: Scene, server: Running): Promise<void> {
   assert.ok(promoted > 0 && aborted > 0);
   assert.ok(watched.peakBytes < RESIDENT_BYTES, "resident memory");
   assert.ok(after.descriptors <= before.descriptors, "descriptors");
-  assert.ok(ratio <= WORST_RATIO, "a request starved");
+  assert.ok(ratio <= WORST_RATIO && worst <= WORST_MS, "a request starved");
 }
 
 const folder = mkdtempSync(join(tmpdir(), "coffer-soak-serve-"));

@@ -11,6 +11,7 @@ export function percentile(values: readonly number[], part: number): number {
 }
 
 const TICK_MS = 500;
+const DRAIN_TICK_MS = 10;
 const END_OF_HEAD = "\r\n\r\n";
 
 /** Downloads from `start` on, so many bytes a second, and compares what it gets. */
@@ -76,19 +77,24 @@ export class SlowReader {
     return Buffer.from(head.slice(end + END_OF_HEAD.length), "latin1");
   }
 
-  /** Takes all that still comes, as fast as it comes. @returns true if that was all of the file */
+  /**
+   * Takes all that still comes: what the system holds in a few seconds, all of a large file in ten, so that a server which is
+   * about to end it has its time. @returns true if that was all of the file
+   */
   drain(): Promise<boolean> {
     this.draining = true;
     clearInterval(this.tick);
     return new Promise((resolve) => {
-      const end = (): void => resolve(this.position === this.expected.length);
+      const end = (): void => {
+        clearInterval(tick);
+        resolve(this.position === this.expected.length);
+      };
+      const tick = setInterval(() => {
+        this.take(this.socket.readableLength);
+        if (this.position === this.expected.length) end();
+      }, DRAIN_TICK_MS);
       if (this.ended) return end();
       this.socket.once("close", end);
-      this.socket.on("data", (part: Buffer) => {
-        this.compare(part);
-        if (this.position === this.expected.length) end();
-      });
-      this.socket.resume();
     });
   }
 
