@@ -29,7 +29,7 @@ make_site() {
   unshare --net sleep 3600 &
   local pid=$!
   pids+=("$pid")
-  for _ in $(seq 100); do
+  for _ in $(seq 1200); do
     [[ $(readlink "/proc/$pid/ns/net") != $(readlink /proc/self/ns/net) ]] && break
     sleep 0.05
   done
@@ -69,8 +69,9 @@ for site in a b c; do make_site "$site"; done
 for site in a b c; do
   echo "[$site]\$ ip link"
   at "$site" ip link
-  [[ $(at "$site" ip -o link | wc -l) == 1 ]]
-  at "$site" ip -o link | grep -q '^1: lo:'
+  # A kernel may give every namespace tunnel devices of its own; they are down, and nothing leads to them.
+  [[ $(at "$site" ip -o link show up | cut -d: -f2) == ' lo' ]]
+  [[ -z $(at "$site" ip route) ]]
 done
 mkdir "$work/stick1" "$work/stick2" "$work/back"
 
