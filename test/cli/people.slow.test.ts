@@ -62,7 +62,7 @@ function apart(...argv: string[]): Promise<{ killed: boolean; stderr: string }> 
   const args = ["--import", "tsx", join(ROOT, "src/cli/main.ts"), ...argv];
   const env = { PATH: process.env["PATH"], HOME: home, NO_COLOR: "1" };
   return new Promise((settle) => {
-    execFile(process.execPath, args, { cwd: ROOT, env, timeout: 120_000, killSignal: "SIGKILL" }, (error, _, stderr) =>
+    execFile(process.execPath, args, { cwd: ROOT, env, timeout: 600_000, killSignal: "SIGKILL" }, (error, _, stderr) =>
       settle({ killed: error?.killed === true, stderr }),
     );
   });

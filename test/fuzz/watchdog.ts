@@ -13,11 +13,11 @@ const WATCH = `
 const { workerData } = require("node:worker_threads");
 const counter = new Int32Array(workerData.shared);
 let last = -1;
-let since = Date.now();
+let since = performance.now();
 setInterval(() => {
   const now = Atomics.load(counter, 0);
-  if (now !== last) [last, since] = [now, Date.now()];
-  if (Date.now() - since < workerData.mostMs) return;
+  if (now !== last) [last, since] = [now, performance.now()];
+  if (performance.now() - since < workerData.mostMs) return;
   require("node:fs").writeSync(1, "found: execution " + now + " hangs; its input is in .tmp/fuzz-bundle/running.gz\\n");
   process.kill(process.pid, "SIGKILL");
 }, 500);

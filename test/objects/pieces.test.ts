@@ -86,10 +86,15 @@ test("readPieces lets its file be closed when the caller stops early", async () 
 test("a reader who stops waits for the read under way: its buffer goes to others", async () => {
   const { file } = await planted(bytesOf(5_000));
   let underWay = 0;
+  let goOn = (): void => undefined;
   const slow = {
     read: async (buffer: Uint8Array, position: number) => {
       underWay += 1;
-      if (position > 0) await new Promise((settle) => setTimeout(settle, 20));
+      if (position > 0) {
+        await new Promise<void>((settle) => {
+          goOn = settle;
+        });
+      }
       const count = await file.read(buffer, position);
       underWay -= 1;
       return count;
@@ -97,6 +102,7 @@ test("a reader who stops waits for the read under way: its buffer goes to others
   };
   for await (const _ of readRange({ ...file, ...slow } as OpenFile, 0, 5_000, 1_000)) {
     assert.equal(underWay, 1);
+    setTimeout(goOn, 20); // long after the reader stopped
     break;
   }
   assert.equal(underWay, 0);

@@ -44,11 +44,15 @@ test("a child lives until it is killed", { skip: WITHOUT }, async (t) => {
 });
 
 test("a zombie is gone", { skip: WITHOUT }, async (t) => {
-  // The shell starts a child, becomes a program that never waits for it, and the child ends.
-  const parent = child(t, "sh", "-c", "sleep 0.05 & echo $!; exec sleep 600");
+  // The shell starts a child, becomes a program that never waits for it, and then the child ends.
+  const parent = child(t, "sh", "-c", "sleep 600 & echo $!; exec sleep 600");
   const [line] = await once(parent.stdout ?? parent, "data");
   const pid = Number(String(line));
+  t.after(() => process.kill(pid, "SIGKILL"));
   const its = `${where}-${pid}-${startOf(pid)}`;
+  assert.ok(await until(() => readFileSync(`/proc/${parent.pid}/comm`, "latin1") === "sleep\n"));
+  assert.equal(stateOf(its), "living");
+  process.kill(pid, "SIGKILL");
   assert.ok(await until(() => /\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))));
   assert.equal(stateOf(its), "gone");
 });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -197,7 +198,8 @@ describe("stock age", { skip }, () => {
 
   test("an identity file that others may read is refused, as one of theirs with a passphrase is", () => {
     world.coffer(["bundle", "create", "acme/tiny", "--out", "two.tar.age", "--encrypt-to", world.me]);
-    writeFileSync(world.path("open.txt"), readFileSync(world.path("id.txt")), { mode: 0o644 });
+    writeFileSync(world.path("open.txt"), readFileSync(world.path("id.txt")));
+    chmodSync(world.path("open.txt"), 0o644); // whatever the umask is
     const { stderr } = world.coffer(["bundle", "verify", "two.tar.age", "--identity", "open.txt"], 2);
     assert.match(stderr, /open\.txt: expected mode 0600, found 0644 \[KEY_MODE\]/);
     writeFileSync(world.path("locked.txt"), world.age(["-r", world.me, "id.txt"]), { mode: 0o600 });
