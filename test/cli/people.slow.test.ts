@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Io } from "../../src/cli/io.ts";
@@ -120,10 +120,10 @@ describe("readSmallFile", () => {
       ["file/below", "FILE_NOT_FOUND"],
       ["home", "USAGE"],
       ["fifo", "USAGE"],
-      [relative(folder, "/dev/zero"), "USAGE"],
+      ["/dev/zero", "USAGE"],
     ] as const) {
       const check = (error: Error & { code?: string }) => error.code === code && !error.message.includes("/");
-      assert.throws(() => readSmallFile(join(folder, path), 10, "a key"), check, path);
+      assert.throws(() => readSmallFile(resolve(folder, path), 10, "a key"), check, path);
     }
   });
 });
