@@ -11,7 +11,7 @@ import { cleanEnvironment, ROOT } from "../lib.mjs";
 
 const MAIN = join(ROOT, "dist", "cli", "coffer.cjs");
 /** How long a server may take to say that it listens. */
-const SERVER_START_MS = 20_000;
+const SERVER_START_MS = 120_000;
 
 /** A claim of the demo that did not hold. */
 export class Broken extends Error {
