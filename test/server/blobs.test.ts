@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Digest, sha256 } from "../../src/base/digest.ts";
+import { isCofferError } from "../../src/base/errors.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
 import { until } from "../support/until.ts";
@@ -271,11 +272,7 @@ suite("server: downloads while the head moves", () => {
     await sleep(50);
     const during = descriptors();
     await fixture.revoke("acme/large", "bad", await fixture.open());
-    await settled(during - 2);
-    assert.ok(
-      descriptors() <= during - 2,
-      "the server's end and the blob are closed, though nothing more was asked for",
-    );
+    assert.ok(await settled(during - 2), "the server's end and the blob are closed, though nothing more was asked for");
     assert.ok((await drain(socket)) < LARGE.length);
     assert.deepEqual(running.faults, []);
   });
@@ -307,7 +304,9 @@ suite("server: downloads while the head moves", () => {
     const { number } = await fixture.store.head();
     unlinkSync(join(fixture.location.root, "log", "000000", String(number).padStart(12, "0")));
     assert.ok((await drain(socket)) < LARGE.length);
-    assert.equal(running.faults.length, 1);
+    // Told by the download, or by the watch over all; by both where they look at the same time.
+    assert.ok(running.faults.length > 0);
+    for (const fault of running.faults) assert.ok(isCofferError(fault, "LOG_BEHIND_MEMORY"), String(fault));
   });
 
   test("clients that go away leave no descriptor open", async (t) => {
@@ -320,8 +319,7 @@ suite("server: downloads while the head moves", () => {
       const sockets = await Promise.all([1, 2, 3].map(() => slowDownload(running.port, blobUrl(LARGE))));
       for (const each of sockets) turn % 2 === 0 ? each.destroy() : each.resetAndDestroy();
     }
-    await settled(start);
-    assert.ok(descriptors() <= start, `${descriptors()} descriptors, ${start} at the start`);
+    assert.ok(await settled(start), `${descriptors()} descriptors, ${start} at the start`);
     assert.equal((await running.get("/health")).status, 200);
     assert.deepEqual(running.faults, []);
   });
@@ -331,7 +329,7 @@ function descriptors(): number {
   return readdirSync("/proc/self/fd").length;
 }
 
-/** Waits, for a while, until no more than `most` are open. */
-async function settled(most: number): Promise<void> {
-  await until(() => descriptors() <= most);
+/** Waits until no more than `most` are open. */
+function settled(most: number): Promise<boolean> {
+  return until(() => descriptors() <= most);
 }

@@ -27,10 +27,16 @@ interface Ending {
   after(act: () => unknown): void;
 }
 
+/** No test that says nothing of time fails because the machine stood still for a while. */
+const PATIENT: ServerOptions = {
+  ...{ headerTimeoutMs: 600_000, keepAliveMs: 600_000, stallMs: 600_000 },
+  ...{ offerPatienceMs: 600_000, offerGraceMs: 600_000, offerSettleMs: 600_000 },
+};
+
 /** Runs a server over the fixture's store, opened once more as `serve` would; closed when the test ends. */
 export async function serve(t: Ending, fixture: StoreFixture, options: ServerOptions = {}): Promise<Running> {
   const faults: unknown[] = [];
-  const server = createServer(await fixture.open(), { onFault: (error) => faults.push(error), ...options });
+  const server = createServer(await fixture.open(), { onFault: (error) => faults.push(error), ...PATIENT, ...options });
   const { port } = await server.listen(0);
   t.after(() => server.close(0));
   const send: Running["send"] = (method, path, headers = {}) => ask(port, method, path, headers);

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
+import { networkInterfaces } from "node:os";
 import { suite, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { sha256 } from "../../src/base/digest.ts";
 import { createServer } from "../../src/server/server.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
@@ -14,22 +14,8 @@ import { drain, errorOf, raw, serveNew, slowDownload, statusOf } from "./client.
 const LARGE = makeSafetensors(40 * 1024 * 1024, 5);
 const LARGE_URL = `/v1/blobs/sha256/${sha256(LARGE)}`;
 
-/** True if the server ended the connection within `ms`. */
-function ended(port: number, bytes: string, ms: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
-    const timer = setTimeout(() => {
-      socket.destroy();
-      resolve(false);
-    }, ms);
-    socket.on("error", () => undefined);
-    socket.on("data", () => undefined);
-    socket.on("close", () => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-  });
-}
+/** Machines without IPv6 have no ::1. */
+const HAS_IPV6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 
 /** A connection that was answered once and is kept for the next request. */
 async function kept(port: number) {
@@ -62,13 +48,24 @@ suite("server: connections", () => {
       });
     });
     assert.equal(statusOf(text), 408);
-    assert.ok(await ended(running.port, "", 30_000), "a client that says nothing is not kept");
+    const silent = connect(running.port, "127.0.0.1");
+    silent.on("error", () => undefined).resume();
+    assert.ok(await until(() => silent.closed), "a client that says nothing is not kept");
   });
 
-  test("a client that takes nothing is dropped, one that takes slowly is not", async (t) => {
-    const { fixture, running } = await serveNew(t, { stallMs: 3000, headerTimeoutMs: 2000 });
+  test("a client that takes nothing is dropped", async (t) => {
+    const { fixture, running } = await serveNew(t, { stallMs: 2000, maxDownloads: 1 });
     await fixture.trust("acme/large", { "m.safetensors": LARGE });
     const stalled = await slowDownload(running.port, LARGE_URL);
+    assert.ok(await until(async () => (await running.send("HEAD", LARGE_URL)).status === 200), "its place is free");
+    assert.ok((await drain(stalled)) < LARGE.length);
+  });
+
+  test("one that takes slowly is not, though slower than every limit in all", async (t) => {
+    // Long enough that a machine that stands still for some seconds is no client that takes nothing.
+    const { fixture, running } = await serveNew(t, { stallMs: 15_000, headerTimeoutMs: 12_000 });
+    await fixture.trust("acme/large", { "m.safetensors": LARGE });
+    const began = performance.now();
     const slow = await slowDownload(running.port, LARGE_URL);
     let taken = 0;
     const whole = new Promise<void>((resolve) => slow.on("close", () => resolve()));
@@ -76,13 +73,12 @@ suite("server: connections", () => {
       taken += part.length;
       if (taken % (8 * 1024 * 1024) < part.length) {
         slow.pause();
-        setTimeout(() => slow.resume(), 600);
+        setTimeout(() => slow.resume(), 3500);
       }
     });
     await whole;
-    assert.ok(taken > LARGE.length, "slower than every limit in all, and whole");
-    await sleep(3500);
-    assert.ok((await drain(stalled)) < LARGE.length);
+    assert.ok(performance.now() - began > 15_000);
+    assert.ok(taken > LARGE.length, "whole");
   });
 
   test("requests sent ahead are answered in order; too many end the connection", async (t) => {
@@ -168,7 +164,7 @@ suite("server: connections", () => {
     assert.deepEqual(running.faults, [], "being full is no fault");
   });
 
-  test("the bytes are the same over ::1", async (t) => {
+  test("the bytes are the same over ::1", { skip: !HAS_IPV6 }, async (t) => {
     const { fixture } = await serveNew(t);
     const server = createServer(fixture.store);
     t.after(() => server.close(0));
@@ -186,12 +182,12 @@ suite("server: closing", () => {
     idle.write(`GET /health HTTP/1.1\r\nHost: localhost:${running.port}\r\n\r\n`);
     await new Promise((resolve) => idle.once("data", resolve));
     const download = await slowDownload(running.port, LARGE_URL, "\r\n"); // to be kept alive
-    const closed = running.server.close(60_000);
+    const closed = running.server.close(600_000);
     await assert.rejects(running.get("/health"), { code: "ECONNREFUSED" });
     const started = performance.now();
     assert.ok((await drain(download)) > LARGE.length);
     assert.equal(await closed, 0, "cut");
-    assert.ok(performance.now() - started < 50_000, "not held up for all the time that it would wait");
+    assert.ok(performance.now() - started < 500_000, "not held up for all the time that it would wait");
     await running.server.close(0);
   });
 
@@ -202,7 +198,7 @@ suite("server: closing", () => {
     const started = performance.now();
     assert.equal(await running.server.close(200), 1, "cut");
     const took = performance.now() - started;
-    assert.ok(took >= 150 && took < 30_000, `${took} ms`);
+    assert.ok(took >= 150 && took < 300_000, `${took} ms`);
     assert.ok((await drain(download)) < LARGE.length);
   });
 

@@ -12,6 +12,8 @@ export interface WatchedMachine extends Pick<Ports, "openFolder" | "machine" | "
   boot: string | undefined;
   /** How far its clock is ahead of the real one, in seconds. */
   aheadS: number;
+  /** What its clock says for as long as this is set, however much time passes meanwhile. */
+  standsAtNs: bigint | undefined;
   account: number | undefined;
   /** What is told of a file beside what is true. */
   told: Partial<FileStat>;
@@ -28,6 +30,7 @@ export function watchedMachine(): WatchedMachine {
     place: LOCAL_DISK,
     boot: "6f1d2c34-0000-4000-8000-000000000001",
     aheadS: 60,
+    standsAtNs: undefined,
     account: process.geteuid?.(),
     told: {},
     bytesRead: new Map(),
@@ -43,7 +46,7 @@ export function watchedMachine(): WatchedMachine {
     openFolder: (path) => watched(openRealFiles(path), path, machine),
     machine: {
       bootId: () => machine.boot,
-      nowNs: () => BigInt(Date.now() + machine.aheadS * 1000) * 1_000_000n,
+      nowNs: () => machine.standsAtNs ?? BigInt(Date.now() + machine.aheadS * 1000) * 1_000_000n,
       account: () => machine.account,
     },
     sleep: () => Promise.resolve(),
