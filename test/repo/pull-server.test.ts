@@ -319,7 +319,8 @@ test("a pull waits no longer in all than one may, however many answers put it of
   await a.trust("acme/tiny", model(1));
   const offered = await offerOf(a);
   // Only what is waited for counts then, and not how long this machine takes to answer.
-  t.mock.method(performance, "now", () => 1_000_000);
+  const nowMs = performance.now();
+  t.mock.method(performance, "now", () => nowMs);
   const preparing = (response: Parameters<Twist>[1]): void => {
     response.writeHead(503, { "Retry-After": "1" }).end('{"error":{"code":"PREPARING","message":"x"}}\n');
   };

@@ -358,15 +358,19 @@ suite("what the log does not tell", () => {
 test("others have their turn while an offer is made", async (t) => {
   const { offers } = await scene(t, 30);
   let turns = 0;
+  // As on a machine so slow that each step takes longer than others should wait.
+  let nowMs = performance.now();
+  t.mock.method(performance, "now", () => {
+    nowMs += 10;
+    return nowMs;
+  });
   const count = (): void => {
     turns += 1;
     running = setImmediate(count);
   };
   let running = setImmediate(count);
-  const start = process.cpuUsage();
   await offers.newest();
   clearImmediate(running);
-  const { user, system } = process.cpuUsage(start);
-  const ms = (user + system) / 1000;
-  assert.ok(turns >= ms / 25, `${turns} turns in ${Math.round(ms)} ms of work`);
+  // Reading files alone gives some as well, but one for a name at most.
+  assert.ok(turns >= 300, `${turns} turns for 30 names`);
 });
