@@ -23,10 +23,11 @@ import { exportGit } from "../../src/repo/git-export.ts";
 import { withdrawLfs } from "../../src/repo/git-files.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { openStore } from "../../src/repo/store.ts";
+import { gitEnvironment } from "../support/git-host.ts";
 import { makeSafetensors, makeStoreFixture, type StoreFixture } from "../support/store-fixture.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
-const NOBODY = { GIT_CONFIG_NOSYSTEM: "1", GIT_CONFIG_GLOBAL: "/dev/null", GIT_TERMINAL_PROMPT: "0", LC_ALL: "C" };
+const environment = { ...gitEnvironment(), GIT_TERMINAL_PROMPT: "0" };
 
 /** git-lfs's filters, as `git lfs install` would write them into somebody's own settings. */
 const LFS = [
@@ -35,7 +36,7 @@ const LFS = [
 ];
 
 function tryGit(cwd: string, ...args: string[]) {
-  const run = spawnSync("git", [...LFS, ...args], { cwd, encoding: "utf8", env: { ...process.env, ...NOBODY } });
+  const run = spawnSync("git", [...LFS, ...args], { cwd, encoding: "utf8", env: environment });
   assert.equal(run.error, undefined);
   return run;
 }

@@ -28,8 +28,14 @@ export interface TestGitHost {
 
 const NOBODY = { GIT_CONFIG_NOSYSTEM: "1", GIT_CONFIG_GLOBAL: "/dev/null", LC_ALL: "C" };
 
+/** For stock git: nobody's settings, and nothing of a repository in whose hook the tests may run. */
+export function gitEnvironment(): NodeJS.ProcessEnv {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("GIT_"));
+  return { ...Object.fromEntries(others), ...NOBODY };
+}
+
 export function stockGit(args: readonly string[], input = ""): string {
-  const run = spawnSync("git", args, { encoding: "utf8", env: { ...process.env, ...NOBODY }, input });
+  const run = spawnSync("git", args, { encoding: "utf8", env: gitEnvironment(), input });
   if (run.status !== 0) throw new Error(`git ${args.join(" ")}: ${run.error?.message ?? run.stderr}`);
   return run.stdout.trim();
 }
