@@ -92,6 +92,8 @@ export interface Told<T> {
 export interface Inspected extends Looked {
   /** What is not at hand, in words. */
   readonly missing: readonly string[];
+  /** Volumes of it that are damaged or cannot be opened. */
+  readonly faults: readonly Fault[];
 }
 
 /** What bundles say that they bring. @throws as `openMedia` */
@@ -101,7 +103,7 @@ export async function inspectBundles(ports: Ports, media: Media): Promise<Told<I
   const failed = [...unread];
   for (const bundle of bundles) {
     try {
-      looked.push({ ...(await lookInto(bundle)), missing: bundle.missing });
+      looked.push({ ...(await lookInto(bundle)), missing: bundle.missing, faults: bundle.faults ?? [] });
     } catch (error) {
       passOthers(error, ...DAMAGE);
       failed.push({ what: bundle.what ?? "stdin", error });

@@ -4,7 +4,7 @@
  * Layer: repo. What the source itself says of its root is never enough.
  */
 import { type Digest, isDigest } from "../base/digest.ts";
-import { CofferError } from "../base/errors.ts";
+import { CofferError, passOthers } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
 import { fingerprint } from "../keys/public-key.ts";
 import { type Policy, parsePolicy } from "../objects/documents/policy.ts";
@@ -113,9 +113,12 @@ export async function cloneMedia(
   const { bundles, unread } = await open();
   const main = mainOf(bundles, root);
   if (main === undefined) throw failedAll(unread);
-  const made = await makeStore(location, main.source, root, ports);
+  const made = await makeStore(location, main.source, root, ports).catch((error: unknown) => {
+    passOthers(error, "BUNDLE_INCOMPLETE");
+    throw failedAll([...main.faults, { what: main.what, error }]); // why it lacks something comes first
+  });
   const imported = await importAll(made.store, await open(), options);
-  if (imported.reports.length === 0) throw failedAll(imported.failed);
+  if (imported.reports.length === 0) throw failedAll([...imported.faults, ...imported.failed]);
   return { ...made, imported };
 }
 

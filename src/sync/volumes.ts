@@ -13,18 +13,10 @@ import { DAMAGE, untilDamage } from "./damage.ts";
 import { fileInput } from "./input.ts";
 import { ofBundle } from "./malformed.ts";
 import { fromMedium, mediumFile } from "./medium.ts";
-import {
-  type Bounds,
-  type Fault,
-  isThere,
-  noVolumes,
-  overTogether,
-  type Place,
-  UNTARRED,
-  volumesAt,
-} from "./places.ts";
+import { type Bounds, type Fault, noVolumes, overTogether, type Place, UNTARRED, volumesAt } from "./places.ts";
 import { type Unsealed, unsealFile } from "./sealed.ts";
-import { type Item, itemPath, type Parcel, type Source } from "./source.ts";
+import type { Item, Parcel, Source } from "./source.ts";
+import { folderParcel, lostItems } from "./untarred.ts";
 import { INDEX_PATH, indexSignaturePath, VOLUME_FILE } from "./volume-note.ts";
 import { checkIndex, readIndex, readItems, readNothingAfter, readOpening, type SignedIndex } from "./volume-reader.ts";
 
@@ -102,10 +94,18 @@ interface Stray {
   readonly error: CofferError;
 }
 
+const fileNameOf = ({ path }: Place): string => path.slice(path.lastIndexOf("/") + 1);
+
 /** The bundle that a volume's file name claims; undefined if it is another's name. Decides only where damage is told. */
-function claimed({ path }: Place): string | undefined {
-  const name = path.slice(path.lastIndexOf("/") + 1);
+function claimed(place: Place): string | undefined {
+  const name = fileNameOf(place);
   return VOLUME_FILE.test(name) ? name.slice(0, 12).toLowerCase() : undefined;
+}
+
+/** The number that it claims; NaN if it is another's name. */
+function claimedNumber(place: Place): number {
+  const name = fileNameOf(place);
+  return VOLUME_FILE.test(name) ? Number(name.slice(13, 17)) : Number.NaN;
 }
 
 /** One shelf for each bundle. */
@@ -160,6 +160,8 @@ class Shelves {
   /** @param place - the folder `bundle` of the one where volumes were untarred */
   async #takeFolder(place: Place): Promise<void> {
     const { files, path, what } = place;
+    if (claimed(place) !== undefined)
+      throw new CofferError("VOLUME_DAMAGED", `${what}: expected a volume, found a folder`);
     const root = path.slice(0, -UNTARRED.length);
     const read = async (at: string, limitBytes: number): Promise<Uint8Array> => {
       try {
@@ -200,7 +202,8 @@ class Shelves {
       const { place, error } = stray;
       const fault = { what: place.what, error };
       const owner = this.#ownerOf(stray);
-      if (owner !== undefined) owner.faults.push(fault);
+      if (owner?.holdsCopyOf(stray) === true) this.#passedOver.push(fault);
+      else if (owner !== undefined) owner.faults.push(fault);
       else if (!unread.has(claimed(place) ?? place)) unread.set(claimed(place) ?? place, fault);
     }
     const [first] = unread.values();
@@ -208,11 +211,7 @@ class Shelves {
     if (first !== undefined && together > mediaBundles)
       throw overTogether(first.what, mediaBundles, "bundles together, with those that cannot be read", together);
     const bundles: Volumes[] = [];
-    for (const shelf of this.#shelves.values()) {
-      const locked = shelf.faults.find(({ error }) => isCofferError(error, ...LOCKED));
-      if (locked === undefined) bundles.push(await shelf.close());
-      else unread.set(short(shelf.signed.index.id), locked);
-    }
+    for (const shelf of this.#shelves.values()) bundles.push(await shelf.close());
     return { bundles, unread: [...unread.values()], passedOver: this.#passedOver };
   }
 }
@@ -224,6 +223,8 @@ class Shelf {
   readonly #what: string;
   readonly #held = new Map<number, Held[]>();
   readonly #folders: Place[] = [];
+  /** Volumes whose first copy was looked through, and is good. */
+  readonly #whole = new Set<number>();
   #sealed = false;
 
   constructor(signed: SignedIndex, what: string) {
@@ -242,13 +243,26 @@ class Shelf {
     this.#folders.push(folder);
   }
 
+  /** A volume that is shut, of which there is one that is open: it is for somebody else. */
+  holdsCopyOf({ place, error }: Stray): boolean {
+    return isCofferError(error, ...LOCKED) && this.#held.has(claimedNumber(place));
+  }
+
+  /** Whether the volume can be had without the first of its copies. */
+  async #isSpare(number: number, copies: readonly Held[]): Promise<boolean> {
+    if (copies.length !== 1) return copies.length > 1;
+    if (this.#folders.length === 0) return false;
+    const items = itemsOfVolume(this.signed.index.value, number);
+    return (await lostItems(this.#folders, items)).length === 0;
+  }
+
   /** Of several copies the first that is whole; the others' damage is told. Of one alone its reader finds out. */
   async #goodCopy(number: number): Promise<Held | undefined> {
     const copies = this.#held.get(number) ?? [];
-    while (copies.length > 1) {
+    while (!this.#whole.has(number) && (await this.#isSpare(number, copies))) {
       const [first] = copies;
       const fault = first === undefined ? undefined : await faultOf(this.signed, first);
-      if (fault === undefined) copies.length = 1;
+      if (fault === undefined) this.#whole.add(number);
       else {
         this.faults.push(fault);
         copies.shift();
@@ -338,45 +352,4 @@ async function* fileParcels(
   } finally {
     await file.close();
   }
-}
-
-/** An item that lies side by side with others; it is taken from the first folder that has it. */
-async function* folderParcel(folders: readonly Place[], item: Item): AsyncGenerator<Parcel> {
-  const file = await openItem(folders, item);
-  if (file === undefined) return;
-  try {
-    yield { item, read: () => wholeFile(file, item) };
-  } finally {
-    await file.close();
-  }
-}
-
-/** Paths of items that lie in none of the folders. */
-async function lostItems(folders: readonly Place[], items: readonly Item[]): Promise<readonly string[]> {
-  const lost: string[] = [];
-  for (const item of items) {
-    const path = itemPath(item);
-    let found = false;
-    for (const { files, path: root } of folders) found ||= await isThere(files, `${root}${path}`);
-    if (!found) lost.push(path);
-  }
-  return lost;
-}
-
-async function openItem(folders: readonly Place[], item: Item): Promise<OpenFile | undefined> {
-  for (const { files, path } of folders) {
-    const what = itemPath(item);
-    const file = await fromMedium(what, () => files.open(`${path}${what}`));
-    if (file !== undefined) return mediumFile(file, what);
-  }
-  return undefined;
-}
-
-async function* wholeFile(file: OpenFile, item: Item): AsyncGenerator<Uint8Array> {
-  const { sizeBytes } = await file.stat();
-  if (sizeBytes !== item.sizeBytes) {
-    const text = `${itemPath(item)}: expected ${item.sizeBytes} bytes, found ${sizeBytes}`;
-    throw new CofferError("VOLUME_DAMAGED", text);
-  }
-  yield* fileInput(file, itemPath(item)).pieces(item.sizeBytes);
 }

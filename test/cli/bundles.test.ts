@@ -134,10 +134,35 @@ test("a bundle that is encrypted for somebody else is passed over beside one tha
     assert.match(alone.err, /\[IDENTITY_WRONG\]/, "of which nothing can be read");
     for (const name of older) copyFileSync(at(name), at(`../sealed/${name}`));
     const both = await must("coffer bundle import sealed --identity other.txt --store other.coffer");
-    assert.match(both.err, /passed over: .*\.tar\.age is encrypted for somebody else/);
+    assert.match(both.err, /warning: passed over: .*\.tar\.age is encrypted for somebody else, or damaged/);
     const without = await run("coffer bundle import sealed --store other.coffer");
     assert.match(without.err, /not imported: .* \[IDENTITY_NEEDED\]/);
     assert.notEqual(without.exit, EXIT.ok);
+  });
+});
+
+test("one volume of ours that will not open keeps no denial of another out, nor ends in 0", async (t) => {
+  await withStick(t, async ({ run, must, at, older, newer }) => {
+    const mine = await makeReader();
+    writeFileSync(at("../id.txt"), mine.identity, { mode: 0o600 });
+    for (const file of [...older, ...newer]) rmSync(at(file));
+    writeFileSync(at("../3.safetensors"), makeSafetensors(20_000_000, 3));
+    await must("coffer add 3.safetensors --name acme/three --store my.coffer");
+    await must("coffer promote acme/three --store my.coffer");
+    const cut = "--volume-size 16M --out stick --store my.coffer";
+    await must(`coffer bundle create acme/three --encrypt-to ${mine.recipient} ${cut}`);
+    const last = at(readdirSync(at("")).sort().at(-1) ?? "");
+    const bytes = readFileSync(last);
+    const where = bytes.indexOf("-> X25519 ") + 15;
+    bytes[where] = bytes[where] === 65 ? 66 : 65;
+    writeFileSync(last, bytes);
+    const imported = await run("coffer bundle import stick --identity id.txt --store other.coffer");
+    assert.notEqual(imported.exit, EXIT.ok);
+    assert.match(imported.err, /error: .*0002-of-0002\.tar\.age: expected to be encrypted to one of the identities/);
+    assert.match(imported.err, /also: .*volume 2 of 2 missing/);
+    assert.match((await run("coffer resolve acme/one --store other.coffer")).err, /REVOKED/);
+    const verified = await run("coffer bundle verify stick --identity id.txt");
+    assert.deepEqual([verified.exit, /^not opened: /m.test(verified.out)], [EXIT.usage, true], verified.out);
   });
 });
 

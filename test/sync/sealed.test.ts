@@ -18,7 +18,7 @@ import { checkVolumes } from "../../src/sync/check.ts";
 import { openPipe } from "../../src/sync/pipe.ts";
 import { unsealFile, unsealStream } from "../../src/sync/sealed.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
-import { openVolumes, type Place } from "../../src/sync/volumes.ts";
+import { openBundles, openVolumes, type Place } from "../../src/sync/volumes.ts";
 import { ageFile, makeReader, payloadAt, piped, sealTo } from "../support/age.ts";
 import { collect, everything, folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
 import { codeOf } from "../support/codes.ts";
@@ -283,10 +283,32 @@ describe("volumes", () => {
     assert.deepEqual([checked.faults, checked.wanted, checked.blobs], [[], [], 3]);
   });
 
-  test("without the identity, or with another, nothing is taken of the set at all", async (t) => {
+  test("without the identity, or with another, what is shut is told, and the open volumes count", async (t) => {
     const { place } = await mixed(t, [2]);
-    assert.equal(await codeOf(() => openVolumes([place()])), "IDENTITY_NEEDED");
-    assert.equal(await codeOf(() => openVolumes([place(other.unlock)])), "IDENTITY_WRONG");
+    for (const [unlock, code] of [
+      [undefined, "IDENTITY_NEEDED"],
+      [other.unlock, "IDENTITY_WRONG"],
+    ] as const) {
+      const { faults, missing, parcels } = await openVolumes([place(unlock)]);
+      assert.deepEqual([faults.map(({ error }) => error.code), missing.length], [[code], 1]);
+      let objects = 0;
+      for await (const { item } of parcels(() => true)) objects += Number(item.kind === "object");
+      assert.ok(objects > 0);
+    }
+  });
+
+  test("a shut volume beside an open copy of the same is for somebody else, and keeps nothing out", async (t) => {
+    const { made, path, place } = await mixed(t, []);
+    const expected = await everything(await openVolumes([place()]));
+    const stray = volumeFileName(made.bundle.index.id, 1, made.volumes.length).replace(".tar", " (1).tar.age");
+    writeFileSync(join(path, stray), await sealTo(other.sealing, Buffer.from("anything")));
+    for (const unlock of [undefined, me.unlock]) {
+      const { bundles, unread, passedOver } = await openBundles([place(unlock)]);
+      assert.deepEqual([bundles.length, unread], [1, []]);
+      assert.deepEqual([bundles[0]?.faults, passedOver.map(({ what }) => what)], [[], [stray]]);
+      assert.ok(bundles[0] !== undefined);
+      assert.deepEqual(await everything(bundles[0]), expected);
+    }
   });
 
   test("one that is damaged is set apart as a clear one is, and the others count", async (t) => {

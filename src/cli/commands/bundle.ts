@@ -225,14 +225,17 @@ export async function runBundleInspect(
   ui.json(inspectedJson(told));
   for (const looked of told.bundles) {
     for (const line of inspectedLines(looked)) ui.data(line);
-    for (const what of looked.missing) ui.warn(`${ofBundle(told, looked.id)}${what} is not here`);
+    const of = ofBundle(told, looked.id);
+    for (const { what, error } of looked.faults) ui.warn(`${of}left out: ${messageWith(what, error)}`);
+    for (const what of looked.missing) ui.warn(`${of}${what} is not here`);
   }
   for (const fault of told.failed) ui.warn(`cannot be read: ${failedText(fault)}`);
   sayPassedOver(context, told.passedOver);
   ui.say("all of this is the sender's word; `coffer bundle verify` checks hashes and signatures");
   const flags = (options.identity ?? []).map((file) => ` --identity ${quoteArgument(file)}`);
   ui.next(`coffer bundle verify ${paths.map(quoteArgument).join(" ")}${flags.join("")}`);
-  return worstOf(told.failed.map(({ error }) => ERRORS[error.code].exit));
+  const faults = [...told.failed, ...told.bundles.flatMap((looked) => looked.faults)];
+  return worstOf(faults.map(({ error }) => ERRORS[error.code].exit));
 }
 
 /** Of files that one would not take for volumes: more than these are counted only. */
@@ -312,7 +315,8 @@ export async function runBundleVerify(
     sayVerified(context, verified);
     if (verified.faults.length === 0 && verified.missing.length === 0) return EXIT.ok;
     tellWhatToBring(context, verified, of === "" ? paths[0] : verified.what);
-    return verified.faults.length > 0 ? EXIT.corrupt : EXIT.incomplete;
+    if (verified.faults.length === 0) return EXIT.incomplete;
+    return verified.faults.every(isShut) ? EXIT.usage : EXIT.corrupt;
   });
   for (const fault of told.failed) ui.data(`cannot be read: ${failedText(fault)}`);
   sayPassedOver(context, told.passedOver);
@@ -322,6 +326,11 @@ export async function runBundleVerify(
   return worst;
 }
 
+/** True of what its reader lacks something for. */
+function isShut({ error }: Fault): boolean {
+  return ERRORS[error.code].exit === EXIT.usage;
+}
+
 function sayVerified({ ui }: Context, verified: Verified): void {
   const { objects, signatures, blobs, blobsInPart, bytes, signers } = verified;
   ui.data(
@@ -329,7 +338,8 @@ function sayVerified({ ui }: Context, verified: Verified): void {
   );
   for (const [key, count] of [...signers].sort()) ui.data(`  key ${key}: ${counted(count, "good signature")}`);
   if (blobsInPart > 0) ui.data(`  not whole here: ${counted(blobsInPart, "blob")}`);
-  for (const { error } of verified.faults) ui.data(`damaged: ${error.message} [${error.code}]`);
+  for (const fault of verified.faults)
+    ui.data(`${isShut(fault) ? "not opened" : "damaged"}: ${fault.error.message} [${fault.error.code}]`);
   for (const what of verified.missing) ui.data(`missing: ${what}`);
 }
 

@@ -45,11 +45,11 @@ export async function runBundleImport(
 }
 
 /** @throws CofferError of what came, if nothing of it could be taken over */
-function needOne({ reports, failed, own }: Imported): void {
+function needOne({ reports, faults, failed, own }: Imported): void {
   if (reports.length > 0) return;
   if (failed.length === 0)
     throw new CofferError("USAGE", `${own.join(", ")}: expected what another store sent, found our own`);
-  throw failedAll(failed);
+  throw failedAll([...faults, ...failed]);
 }
 
 /** One report for each bundle, then what could not be used. @returns the exit status of what went worst */
@@ -62,7 +62,8 @@ function tellAll(context: Context, told: Tellable, flag: string): number {
   for (const what of own) ui.say(`passed over: ${what} is of this store itself`);
   // A stick may go round several receivers, each with bundles that only it can open.
   const isForOthers = ({ error }: Fault): boolean => reports.length > 0 && error.code === "IDENTITY_WRONG";
-  for (const { what } of failed.filter(isForOthers)) ui.say(`passed over: ${what} is encrypted for somebody else`);
+  for (const { what } of failed.filter(isForOthers))
+    ui.warn(`passed over: ${what} is encrypted for somebody else, or damaged where it says for whom`);
   const bad = failed.filter((fault) => !isForOthers(fault));
   for (const fault of bad) ui.warn(`not imported: ${failedText(fault)}`);
   return worstOf([...statuses, ...[...faults, ...bad].map(({ error }) => ERRORS[error.code].exit)]);
