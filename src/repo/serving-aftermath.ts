@@ -12,7 +12,7 @@ import type { Breathe } from "../sync/plan.ts";
 import type { Item } from "../sync/source.ts";
 import type { Store } from "./store.ts";
 
-/** What waits under a name, what others said that decides nothing here, and whose signatures have to be there. */
+/** What waits under a name, and what others said that decides nothing here. */
 const HARMLESS: ReadonlySet<ParsedRef["family"]> = new Set([
   "acquired",
   "quarantined",
@@ -20,7 +20,6 @@ const HARMLESS: ReadonlySet<ParsedRef["family"]> = new Set([
   "revoking",
   "deleting",
   "remotes",
-  "signers",
 ]);
 
 export class Aftermath {
@@ -56,21 +55,21 @@ export class Aftermath {
   }
 
   async #denies(head: HeadView): Promise<boolean> {
-    const judged = new Set<Digest>();
+    const concerned = new Set<Digest>();
     for await (const { ref, to } of this.#store.moves(this.#quiet.root, head)) {
       await this.#breathe();
       const parsed = parseRefPath(ref);
-      if (parsed.family === "evidence") judged.add(parsed.digest);
+      if (parsed.family === "evidence" || parsed.family === "signers") concerned.add(parsed.digest);
       else if (parsed.family === "trusted" ? to === undefined : !HARMLESS.has(parsed.family)) return true;
     }
-    return judged.size > 0 && this.#offersAny(judged);
+    return concerned.size > 0 && this.#offersAny(concerned);
   }
 
-  /** Evidence may block the manifest that it is about. */
-  async #offersAny(manifests: ReadonlySet<Digest>): Promise<boolean> {
+  /** Evidence may block the manifest that it is about, and one more signature makes a denial, or a fail, reach further. */
+  async #offersAny(documents: ReadonlySet<Digest>): Promise<boolean> {
     for (const item of this.#documents) {
       await this.#breathe();
-      if (item.kind === "object" && manifests.has(item.id)) return true;
+      if (item.kind === "object" && documents.has(item.id)) return true;
     }
     return false;
   }

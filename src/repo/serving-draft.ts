@@ -108,16 +108,27 @@ export class ServingDraft {
 
   /** Notes what the moves to `head` touch. Cut short, it is done once more from where it began. */
   async #mark(head: HeadView): Promise<void> {
+    const signed = new Set<Digest>();
     for await (const { ref, to } of this.#store.moves(this.#root, head)) {
       await this.#breathe();
       const parsed = parseRefPath(ref);
       if (ref === POLICY_REF) this.#markAll();
       if (parsed.family === "trusted" || parsed.family === "chain") this.#due.add(parsed.name.text);
+      if (parsed.family === "signers") signed.add(parsed.digest);
       for (const name of this.#namesOn(ref)) this.#due.add(name);
       if (to === undefined) this.#denying.delete(ref);
       else if (mayDeny(ref)) this.#denying.set(ref, { id: to });
     }
+    if (signed.size > 0) this.#markSigned(signed);
     this.#root = head.root;
+  }
+
+  /** One more signature may make a denial reach further, and moves no ref that it stands under. */
+  #markSigned(signed: ReadonlySet<Digest>): void {
+    for (const [ref, { id, known }] of this.#denying) {
+      const { denials = [], refusals = [] } = known?.part ?? {};
+      if ([...denials, ...refusals].some(([one]) => signed.has(one))) this.#denying.set(ref, { id });
+    }
   }
 
   /** Another policy: every verdict may be another, and other people's signatures travel. */

@@ -217,13 +217,12 @@ class Offer {
     }
   }
 
-  /** @throws CofferError REMOTE_CHANGED - the server knows of denials, or of a policy, that the index does not have */
+  /** @throws CofferError REMOTE_CHANGED - the server knows of denials, signatures over them, or a policy that the index does not have */
   async #refuseChange({ id, value }: Stored<BundleIndex>): Promise<void> {
     const newer = await this.readIndex(id, value.log.number);
     if (newer === undefined) return;
-    const known = new Set([...value.policies, ...value.revocations, ...value.refusals]);
-    const { policies, revocations, refusals } = newer.value;
-    if ([...policies, ...revocations, ...refusals].every((one) => known.has(one))) return;
+    const known = new Set(denyingIn(value));
+    if ([...denyingIn(newer.value)].every((one) => known.has(one))) return;
     throw new CofferError("REMOTE_CHANGED", `${this.#reader.shown}: something was denied there during the pull`);
   }
 
@@ -240,6 +239,15 @@ class Offer {
     const more = status === 421 ? "; a proxy before a server has to name its host: see docs/http.md" : "";
     return this.#reader.failed(`${what}: it answered ${status}${code === undefined ? "" : ` ${code}`}${more}`);
   }
+}
+
+/** Policies, denials, and whose signatures are over these: one more may make a denial reach further. */
+function* denyingIn({ policies, revocations, refusals, items }: BundleIndex): Generator<string> {
+  const denials = new Set([...revocations, ...refusals]);
+  yield* policies;
+  yield* denials;
+  for (const item of items)
+    if (item.kind === "signature" && denials.has(item.object)) yield `${item.object} ${item.keyId}`;
 }
 
 /** Where a part lies in its blob. */

@@ -24,6 +24,7 @@ import { itemPath } from "../../src/sync/source.ts";
 import { Waiting } from "../../src/sync/waiting.ts";
 import { sourceOf } from "../support/bundles.ts";
 import { documentsOf, type Offered, startOffering, type Twist, whole } from "../support/offering-server.ts";
+import { DENIALS, REACHED, signedAgain } from "../support/signed-again.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
 import { inMemory, type Member, makeTeam, model, sharedRefs } from "../support/team-stores.ts";
 import { until } from "../support/until.ts";
@@ -416,6 +417,30 @@ test("a revocation during the pull wins, also where all bytes have come; other c
   );
   assert.deepEqual(await outcomes(b, url), { [NAME]: "adopted" });
 });
+
+for (const denial of DENIALS) {
+  test(`a second signature over a ${denial} comes with the next pull, and wins over the pull that it overtakes`, async (t) => {
+    const { team, a, second } = await signedAgain(t, denial);
+    const [b, c] = [await team.store("pulls"), await team.store("overtaken")];
+    const url = await serve(t, a);
+    await pullFrom(b, url);
+    const before = await offerOf(a);
+    await second();
+    const after = await offerOf(a);
+    assert.deepEqual(after.index.value.revocations, before.index.value.revocations);
+    assert.deepEqual([await isTrusted(a, REACHED), await isTrusted(b, REACHED)], [false, true]);
+    await pullFrom(b, url);
+    assert.equal(await isTrusted(b, REACHED), false);
+
+    let offered = before;
+    const overtaking: Twist = ({ url: path }) => {
+      if (isBlob(path)) offered = after;
+      return false;
+    };
+    await pullFrom(c, (await startOffering(t, () => offered, overtaking)).url);
+    assert.deepEqual([offered, await isTrusted(c, REACHED)], [after, false]);
+  });
+}
 
 test("a server that never gives what it lists ends in an error that says so, not in an endless loop", async (t) => {
   const { a, b } = await makeTwo(t);

@@ -29,7 +29,7 @@ const HARMLESS: readonly RefPath[] = [
     nameRef(one, NAME),
   ),
   ...(["fork", "index", "kept"] as const).map((kind) => remoteRef(OTHER, kind)),
-  signersRef(OFFERED),
+  signersRef(OTHER),
   evidenceRef(OTHER),
 ];
 const DENYING: readonly RefPath[] = [
@@ -37,6 +37,7 @@ const DENYING: readonly RefPath[] = [
   ...(["manifest", "blob", "statement"] as const).map((kind) => revokedRef(OTHER, kind)),
   refusedRef(OTHER),
   evidenceRef(OFFERED),
+  signersRef(OFFERED),
   POLICY_REF,
 ];
 
@@ -61,7 +62,7 @@ test("what trusts more, waits, or was said elsewhere takes nothing away; a denia
     await move(ref);
     assert.equal(await quiet.isQuiet(await store.head()), true, `${ref} again`);
   }
-  assert.equal(DENYING.length, 10);
+  assert.equal(DENYING.length, 11);
   for (const ref of DENYING) {
     const [each, whole, between] = [await after(), await after(), await store.head()];
     await move(ref);

@@ -17,6 +17,7 @@ import { type Offer, ServingOffers } from "../../src/repo/serving-offer.ts";
 import type { Store } from "../../src/repo/store.ts";
 import { noBreath } from "../../src/sync/plan.ts";
 import { snapshotIndex } from "../../src/sync/snapshot.ts";
+import { DENIALS, signedAgain } from "../support/signed-again.ts";
 import { ruleFor } from "../support/store-fixture.ts";
 import { type Member, makeTeam, model, type Team } from "../support/team-stores.ts";
 
@@ -298,6 +299,22 @@ suite("who has waited for an offer", () => {
     }
   });
 });
+
+for (const denial of DENIALS) {
+  test(`a second signature over a ${denial} is in the next offer, and nobody gets one from before it`, async (t) => {
+    const { a, second } = await signedAgain(t, denial);
+    const store = await a.open();
+    const offers = offersOf(store);
+    const before = await offers.newest();
+    assert.equal(await offers.madeFor(await offers.asked(1)), before);
+    await second();
+    assert.equal(await offers.madeFor(await offers.asked(1)), undefined);
+    const { index } = await offers.newest();
+    assert.deepEqual(denialsIn({ ...before, index }), denialsIn(before), "no other document");
+    assert.equal(textOf(index.bytes), textOf((await offersOf(store).newest()).index.bytes));
+    assert.equal(textOf(index.bytes), textOf(await plainly(store)));
+  });
+}
 
 suite("what the log does not tell", () => {
   test("signatures that are lost take the bytes away within ten minutes", async (t) => {
