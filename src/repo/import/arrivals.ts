@@ -5,6 +5,7 @@
  */
 import { type Digest, sha256, short } from "../../base/digest.ts";
 import { CofferError, type ErrorCode, isCofferError } from "../../base/errors.ts";
+import { counted } from "../../base/quantity.ts";
 import type { KeyId, PublicKey } from "../../keys/public-key.ts";
 import { checkSshsig, type SignatureNamespace } from "../../keys/sshsig.ts";
 import { parseEvidence } from "../../objects/documents/evidence.ts";
@@ -38,7 +39,7 @@ export interface GoodSignature {
 }
 
 export interface Refused {
-  /** A name, or an object by the first characters of its id. */
+  /** A name, an object by the first characters of its id, or how many more signatures. */
   readonly what: string;
   readonly code: ErrorCode;
   readonly text: string;
@@ -53,18 +54,33 @@ interface Arrived {
 /** Every document ends so: no member comes after these two. */
 const ENDING = /"type":"(coffer\/[a-z]{1,20})","version":[0-9]{1,9}\}\n$/;
 
+/** Damaged signatures that are told one by one. */
+const MOST_TOLD = 100;
+
 export class Arrivals {
-  /** What was not taken, and why. */
-  readonly refused: Refused[] = [];
   /** Items that came, whatever became of them. */
   count = 0;
   readonly #small: SmallFiles;
   readonly #objects = new Map<Digest, Arrived>();
   readonly #signatures = new Map<Digest, { readonly keyId: KeyId; readonly place: Place }[]>();
   readonly #keys = new Map<KeyId, PublicKey>();
+  readonly #refused: Refused[] = [];
+  readonly #damaged = new Set<string>();
 
   constructor(small: SmallFiles) {
     this.#small = small;
+  }
+
+  /** What was not taken, and why; of many damaged signatures, how many more there are. */
+  get refused(): readonly Refused[] {
+    const more = this.#damaged.size - MOST_TOLD;
+    if (more <= 0) return this.#refused;
+    const text = "damaged like those before: have what brought them made again, and import that";
+    return [...this.#refused, { what: counted(more, "more signature"), code: "VOLUME_DAMAGED", text }];
+  }
+
+  refuse(refused: Refused): void {
+    this.#refused.push(refused);
   }
 
   /** Keys whose signatures are looked at; all others count for nothing, and nothing of them is stored. */
@@ -92,7 +108,7 @@ export class Arrivals {
     const kind = kindOf(bytes);
     if (kind === "unknown") {
       const text = `object ${short(item.id)} is of a kind that this version does not know`;
-      this.refused.push({ what: short(item.id), code: "UNSUPPORTED", text });
+      this.refuse({ what: short(item.id), code: "UNSUPPORTED", text });
       return;
     }
     this.#objects.set(item.id, { place: await this.#small.put(bytes), kind });
@@ -123,7 +139,7 @@ export class Arrivals {
       return KINDS[kind].parse(bytes) as ValueOf<K>;
     } catch (error) {
       if (!isCofferError(error)) throw error;
-      this.refused.push({ what: short(id), code: error.code, text: `object ${short(id)}: ${error.message}` });
+      this.refuse({ what: short(id), code: error.code, text: `object ${short(id)}: ${error.message}` });
       this.#objects.delete(id);
       return undefined;
     }
@@ -146,7 +162,9 @@ export class Arrivals {
 
   #tellDamaged(object: Digest, keyId: KeyId): void {
     const told = damagedSignature(object, keyId);
-    if (!this.refused.some(({ what }) => what === told.what)) this.refused.push(told);
+    if (this.#damaged.has(told.what)) return;
+    this.#damaged.add(told.what);
+    if (this.#damaged.size <= MOST_TOLD) this.refuse(told);
   }
 }
 

@@ -120,7 +120,7 @@ async function gatherStatements(
     const why = whyUnauthorised(policies, { ...statement, signers }, new Set());
     if (why !== undefined) {
       const { name } = statement.value;
-      arrivals.refused.push({ what: name.text, ...unauthorisedText(statement, why) });
+      arrivals.refuse({ what: name.text, ...unauthorisedText(statement, why) });
       continue;
     }
     gathered.count += 1;
@@ -172,7 +172,7 @@ async function gatherRefusals(
     const { good, signers } = await signaturesOver(store, arrivals, "coffer/refusal", refusal, everybody);
     if (signers.size === 0) {
       const text = `refusal ${id.slice(0, 12)} is signed by nobody in the policy`;
-      arrivals.refused.push({ what: id.slice(0, 12), code: "SIGNATURE_INVALID", text });
+      arrivals.refuse({ what: id.slice(0, 12), code: "SIGNATURE_INVALID", text });
       continue;
     }
     gathered.count += 1;
