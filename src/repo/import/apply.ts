@@ -150,8 +150,8 @@ async function unionMove(
 ): Promise<Move | undefined> {
   const held = await head.readRef(ref);
   try {
-    const before = await readList(store, held, "list");
-    if (ids.every((id) => before.includes(id))) return undefined;
+    const before = new Set(await readList(store, held, "list"));
+    if (ids.every((id) => before.has(id))) return undefined;
     const list = makeList([...before, ...ids]);
     batch.addObject(list);
     return { ref, to: list.id };
