@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { type Digest, sha256 } from "../../src/base/digest.ts";
@@ -18,7 +19,9 @@ import { openFolderSource } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
 import type { Store } from "../../src/repo/store.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
 import { itemPath, type Source } from "../../src/sync/source.ts";
+import { volumesOf } from "../support/bundles.ts";
 import { memorySource } from "../support/memory-source.ts";
 import { inMemory, type Member, makeTeam, model } from "../support/team-stores.ts";
 
@@ -153,7 +156,7 @@ test("another policy root: bytes that lie here damaged are named, and all else l
 
 const [ONE, TWO, THREE] = ["acme/one@main", "acme/two@main", "acme/three@main"] as const;
 
-/** What waits in quarantine, and what is said of it from upstream: result and text, sorted. */
+/** What waits in quarantine, and what is said of it from upstream: result, code and text, sorted. */
 async function waiting({ store }: Pick<Member, "store">): Promise<Record<string, unknown>> {
   const head = await store.head();
   const found: Record<string, unknown> = {};
@@ -169,7 +172,7 @@ async function upstreamSaid(store: Store, manifest: Digest): Promise<string[]> {
   const said: string[] = [];
   for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
     const { kind, result, findings } = (await readObject(store.objects, id, "evidence", parseEvidence)).value;
-    if (kind === "upstream") said.push(`${result}: ${findings[0]?.text}`);
+    if (kind === "upstream") said.push(`${result} ${findings[0]?.code}: ${findings[0]?.text}`);
   }
   return said.sort();
 }
@@ -178,6 +181,18 @@ const outcomes = ({ names }: ImportReport): Record<string, string> =>
   Object.fromEntries(
     names.map(({ name, outcome, code }) => [name, code === undefined ? outcome : `${outcome} ${code}`]),
   );
+
+test("another policy root: what only waits in quarantine there is on record as that, and what is trusted there as trusted", async (t) => {
+  const { a, b, manifest, sister } = await pair(t);
+  const c = await sister("c");
+  const waits = await a.add(ONE, model(2));
+  const { volumes } = await volumesOf(a.store, [ONE, NAME]);
+  await importFrom(b.store, await openPipe(Readable.from(volumes), "stdin"));
+  await pull(c.store, a.location.root);
+  assert.match((await upstreamSaid(b.store, waits)).join("\n"), /^info upstream-quarantined: quarantined in store .*$/);
+  for (const { store } of [b, c])
+    assert.match((await upstreamSaid(store, manifest)).join("\n"), /^info upstream-trusted: trusted in store .*$/);
+});
 
 test("another policy root: an older bundle lands nothing of what a newer one revoked, and what landed says so", async (t) => {
   const stores = await pair(t);
@@ -203,7 +218,10 @@ test("another policy root: bytes that were added here and revoked there say so, 
   await importFrom(b.store, newer);
   const ours = await b.add(NAME, model(1));
   await importFrom(b.store, older);
-  assert.match((await upstreamSaid(b.store, ours)).join("\n"), /^fail: revoked where it comes from .*: leaks$/);
+  assert.match(
+    (await upstreamSaid(b.store, ours)).join("\n"),
+    /^fail upstream-revoked: revoked where it comes from .*: leaks$/,
+  );
 });
 
 test("another policy root: what its approvers take back does not land, by any bundle, and what landed says so", async (t) => {
@@ -222,7 +240,7 @@ test("another policy root: what its approvers take back does not land, by any bu
   const { said } = (await waiting(c))[NAME] as { said: string[] };
   assert.match(
     said.join("\n"),
-    /^fail: statement [0-9a-f]{12} was refused by bob: a test, where it comes from\ninfo: /,
+    /^fail upstream-refused: statement [0-9a-f]{12} was refused by bob: a test, where it comes from\ninfo upstream-trusted: /,
   );
 });
 
@@ -237,7 +255,7 @@ test("another policy root: what one of its stores revokes counts for what anothe
   const c = await team.store("c");
   await pull(c.store, a1.location.root);
   await pull(c.store, a2.location.root);
-  assert.match(JSON.stringify(await waiting(c)), /"fail: revoked where it comes from/);
+  assert.match(JSON.stringify(await waiting(c)), /"fail upstream-revoked: revoked where it comes from/);
 });
 
 test("another policy root: a model that lands while the revocation of it comes by another import says so all the same", async (t) => {
@@ -257,7 +275,10 @@ test("another policy root: a model that lands while the revocation of it comes b
   };
   const report = await importFrom(b.store, older);
   assert.deepEqual(outcomes(report), { [NAME]: "quarantined" });
-  assert.match((await upstreamSaid(b.store, manifest)).join("\n"), /^fail: revoked where it comes from .*\ninfo: /);
+  assert.match(
+    (await upstreamSaid(b.store, manifest)).join("\n"),
+    /^fail upstream-revoked: revoked where it comes from .*\ninfo upstream-trusted: /,
+  );
   assert.deepEqual(report.entries, [3, 4]);
 });
 

@@ -40,7 +40,7 @@ interface Coming {
 
 /** A model that is to land, and what is said of it where it comes from. */
 interface Landing extends Coming {
-  readonly said: string;
+  readonly said: Finding;
 }
 
 /** The policy that another store says it has. @throws CofferError BUNDLE_INVALID, UNSUPPORTED */
@@ -129,7 +129,7 @@ export class Quarantine {
     }
     const coming = { name: parseName(text), manifest, heads };
     if (await this.#refuseDenied(upstream, coming)) return;
-    const said = state === "trusted" ? await this.#saidOf(upstream, coming) : `quarantined in ${this.#where()}`;
+    const said = state === "trusted" ? await this.#saidOf(upstream, coming) : this.#waitsThere();
     if (said === undefined) return;
     await writer.add(manifest);
     await blobs.keepChunkLists(manifest.value);
@@ -152,13 +152,17 @@ export class Quarantine {
     return true;
   }
 
+  #waitsThere(): Finding {
+    return { code: "upstream-quarantined", level: "info", text: `quarantined in ${this.#where()}` };
+  }
+
   #where(): string {
     const { store, policies } = this.#work.index.value;
     return `store ${short(store)}, whose policy root is ${rootText(policies)}`;
   }
 
   /** Who trusts it there, by their own policy; undefined if nobody does, which is told. */
-  async #saidOf(upstream: Upstream, coming: Coming): Promise<string | undefined> {
+  async #saidOf(upstream: Upstream, coming: Coming): Promise<Finding | undefined> {
     const { manifest, heads } = coming;
     const { text } = coming.name;
     const { arrivals, refusedNames, writer } = this.#work;
@@ -178,7 +182,8 @@ export class Quarantine {
       await writer.addSigned(manifest, "coffer-manifest", published);
       const [policy] = this.#theirs;
       const who = policy === undefined ? [] : signedBy(policy.value, [...policy.value.principals.keys()], signers);
-      return `trusted in ${this.#where()}: statement ${short(id)}, signed by ${who.join(", ")}`;
+      const said = `trusted in ${this.#where()}: statement ${short(id)}, signed by ${who.join(", ")}`;
+      return { code: "upstream-trusted", level: "info", text: said };
     }
     refusedNames.set(text, { code: "OBJECT_NOT_FOUND", text: `${text} came without the statement that trusts it` });
     return undefined;
@@ -223,8 +228,7 @@ export class Quarantine {
       return [];
     }
     this.#kept.push(manifest.id); // so that a revocation there finds it again
-    const finding = { code: "upstream-trusted", level: "info", text: said } as const;
-    await this.#say(head, this.#unions, manifest.id, "info", [finding]);
+    await this.#say(head, this.#unions, manifest.id, "info", [said]);
     return held === manifest.id ? [] : [quarantineChange(store, name, manifest.id, held)];
   }
 
