@@ -2,17 +2,40 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The process: hands the real world to `run` and exits with its status. Layer: cli. */
 import { randomBytes } from "node:crypto";
+import { fstatSync } from "node:fs";
 import { homedir } from "node:os";
-import { CofferError, ERRORS, EXIT } from "../base/errors.ts";
+import { CofferError, ERRORS, EXIT, systemCode } from "../base/errors.ts";
 import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
 import type { Io } from "./io.ts";
+import { Output } from "./output.ts";
 import { run } from "./run.ts";
+
+let isTold = false;
+
+function onOutError(error: unknown): void {
+  const code = systemCode(error);
+  // A reader that went away (`coffer list | head -1`) changes neither what is done nor the exit status.
+  if (code === "EPIPE") return;
+  // What was printed is incomplete, so it must not look like success.
+  process.exitCode = EXIT.noSpace;
+  if (isTold) return;
+  isTold = true;
+  err.print(`coffer: error: cannot write the output (${code}); what was done stands [IO_ERROR]\n`);
+  err.print(`coffer: hint: ${ERRORS.IO_ERROR.hint}\n`);
+}
+
+function onErrError(error: unknown): void {
+  if (systemCode(error) !== "EPIPE") process.exitCode = EXIT.noSpace;
+}
+
+const out = new Output(1, () => process.stdout, onOutError);
+const err = new Output(2, () => process.stderr, onErrError);
 
 /** Half of a bundle must not look like one: here a reader that went away is an error too. */
 function writeOut(bytes: Uint8Array): Promise<void> {
   return new Promise((taken, refused) => {
-    process.stdout.write(bytes, (error) => {
+    out.stream().write(bytes, (error) => {
       if (error === undefined || error === null) return taken();
       const code = "code" in error ? error.code : error.message;
       refused(new CofferError("IO_ERROR", `cannot write the output (${code})`, { cause: error }));
@@ -21,15 +44,15 @@ function writeOut(bytes: Uint8Array): Promise<void> {
 }
 
 const io: Io = {
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
+  out: (text) => out.print(text),
+  err: (text) => err.print(text),
   outBytes: writeOut,
   input: () => process.stdin,
   env: process.env,
   cwd: process.cwd(),
   home: homedir(),
-  // stderr first: stdin is opened by being looked at, which a runtime would wait for at every start.
-  terminal: process.stderr.isTTY === true && process.stdin.isTTY === true,
+  // Being looked at opens each of the two, which a runtime would wait for at every start.
+  terminal: fstatSync(2).isCharacterDevice() && process.stderr.isTTY === true && process.stdin.isTTY === true,
   ask: async (question, secret) => (await import("./terminal.ts")).ask(question, secret),
   stopped: () =>
     new Promise((stop) => {
@@ -43,18 +66,6 @@ const io: Io = {
     machine: realMachine,
   },
 };
-
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    // A reader that went away (`coffer list | head -1`) changes neither what is done nor the exit status.
-    if (error.code === "EPIPE") return;
-    // What was printed is incomplete, so it must not look like success.
-    process.exitCode = EXIT.noSpace;
-    if (stream === process.stderr) return;
-    process.stderr.write(`coffer: error: cannot write the output (${error.code}); what was done stands [IO_ERROR]\n`);
-    process.stderr.write(`coffer: hint: ${ERRORS.IO_ERROR.hint}\n`);
-  });
-}
 
 // No top-level await: the build also makes one CommonJS file of this, which starts faster.
 void run(process.argv.slice(2), io).then((exit) => {
