@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What every HTTP client here holds to: to whom a login is shown, and whose certificates are believed. Layer: base. */
+/**
+ * What every HTTP client here holds to: to whom a login is shown, whose certificates are believed, and how slow a server may
+ * be. Layer: base.
+ */
 import { X509Certificate } from "node:crypto";
 import { CofferError } from "./errors.ts";
 
@@ -35,6 +38,25 @@ export function denied(shown: string, status: number, sent: boolean, variables: 
     ? "it refuses this with the login that was sent"
     : `${wants}; ${variables} are sent over https only`;
   return new CofferError("REMOTE_DENIED", `${shown}: it answered ${status}: ${text}`);
+}
+
+/** What a server has had of its client's time, and what it gave for it. */
+export interface Patience {
+  readonly waitedMs: number;
+  readonly bytes: number;
+}
+
+const SLOWEST_BYTES_PER_S = 1024;
+
+/** How long so many bytes may take, after a first silence that is allowed: a server that takes longer holds its client for ever. */
+export function slowestMs(bytes: number): number {
+  return (bytes / SLOWEST_BYTES_PER_S) * 1000;
+}
+
+/** What to say of a server that is too slow, or undefined. @param silenceMs - the first silence that is allowed */
+export function slowness({ waitedMs, bytes }: Patience, silenceMs: number): string | undefined {
+  if (waitedMs - silenceMs <= slowestMs(bytes)) return undefined;
+  return `too slow: ${bytes} bytes came, fewer than ${SLOWEST_BYTES_PER_S} a second`;
 }
 
 /** @throws CofferError USAGE - not certificates in PEM (RFC 7468) */

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The HTTP that isomorphic-git speaks through: one request, no redirects, bounded in size and in silence. Layer: git.
+ * The HTTP that isomorphic-git speaks through: one request, no redirects, bounded in size, in silence and in
+ * slowness. Layer: git.
  * Not here: what is asked (git-remote.ts).
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { GitHttpRequest, GitHttpResponse, HttpClient } from "isomorphic-git";
 import { CofferError, systemCode } from "../base/errors.ts";
-import { denied, isDenied } from "../base/web.ts";
+import { denied, isDenied, slowestMs, slowness } from "../base/web.ts";
 
 export interface HttpLimits {
   /** Of one answer. */
@@ -78,28 +79,50 @@ function send(url: URL, request: GitHttpRequest, body: Buffer, ways: HttpWays): 
       const why = systemCode(error) ?? error.message;
       reject(failed(request.url, `cannot be reached (${why})`, error));
     });
-    asked.setTimeout(ways.silenceMs, () => asked.destroy(new Error(`nothing came for ${ways.silenceMs} ms`)));
+    const endAfter = (ms: number) => () => void asked.destroy(new Error(`no answer for ${ms} ms`));
+    asked.setTimeout(ways.silenceMs, endAfter(ways.silenceMs));
+    // A head that comes a byte at a time is never silent, nor is who takes what is sent a byte at a time.
+    const mostMs = ways.silenceMs + slowestMs(body.length);
+    const late = setTimeout(endAfter(mostMs), mostMs);
+    asked.on("close", () => clearTimeout(late));
+    asked.on("response", () => {
+      clearTimeout(late);
+      asked.setTimeout(0);
+    });
     asked.end(body);
   });
 }
 
 /** The whole answer, which is then handed over in one piece: the library takes a stream that fails for one that ends. */
 async function collect(answer: IncomingMessage, url: string, limits: HttpLimits): Promise<Uint8Array> {
-  const pieces: Buffer[] = [];
+  const { answerBytes, silenceMs } = limits;
+  // Not a list of pieces: of one byte each, they would take many times what came.
+  let room = Buffer.allocUnsafe(64 * 1024);
   let bytes = 0;
+  const beganMs = performance.now();
+  // What belongs to the form of an answer breaks no silence here, as it does for the socket.
+  const silence = setTimeout(() => answer.destroy(failed(url, `nothing came for ${silenceMs} ms`)), silenceMs);
   try {
     for await (const piece of answer as AsyncIterable<Buffer>) {
-      bytes += piece.length;
-      if (bytes > limits.answerBytes) throw failed(url, `its answer is over ${limits.answerBytes} bytes`);
-      pieces.push(piece);
+      silence.refresh();
+      if (bytes + piece.length > answerBytes) throw failed(url, `its answer is over ${answerBytes} bytes`);
+      if (bytes + piece.length > room.length) {
+        const more = Buffer.allocUnsafe(Math.min(2 * (bytes + piece.length), answerBytes));
+        room.copy(more, 0, 0, bytes);
+        room = more;
+      }
+      bytes += piece.copy(room, bytes);
+      const slow = slowness({ waitedMs: performance.now() - beganMs, bytes }, silenceMs);
+      if (slow !== undefined) throw failed(url, slow);
     }
   } catch (error) {
     if (error instanceof CofferError) throw error;
     throw failed(url, "its answer broke off", error);
   } finally {
+    clearTimeout(silence);
     answer.destroy();
   }
-  return Buffer.concat(pieces);
+  return room.subarray(0, bytes);
 }
 
 export function failed(url: string, what: string, cause?: unknown): CofferError {

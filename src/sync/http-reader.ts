@@ -7,7 +7,7 @@ import { type Agent, Agent as HttpAgent, request as httpRequest, type IncomingMe
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { CofferError, systemCode } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
-import { checkAuthorities, denied, isDenied, type Login, loginFields } from "../base/web.ts";
+import { checkAuthorities, denied, isDenied, type Login, loginFields, slowness } from "../base/web.ts";
 import type { Waiting } from "./waiting.ts";
 
 export interface HttpOptions {
@@ -57,8 +57,6 @@ interface Patience {
 
 const SILENCE_MS = 60_000;
 const HEADER_BYTES = 16 * 1024;
-/** After the first silence that is allowed, in all: a server that sends less holds its client for ever. */
-const SLOWEST_BYTES_PER_S = 1024;
 
 export class HttpReader {
   /** The address as it may be shown. */
@@ -171,7 +169,8 @@ export class HttpReader {
         const { done, value } = await this.#next(pieces, patience);
         if (done === true) break;
         patience.bytes += value.length;
-        this.#refuseSlow(patience);
+        const slow = slowness(patience, this.#silenceMs);
+        if (slow !== undefined) throw this.failed(slow);
         if (patience.bytes > most) throw this.failed(`expected at most ${most} bytes, found more`);
         yield value;
       }
@@ -199,12 +198,6 @@ export class HttpReader {
       clearTimeout(timer);
       patience.waitedMs += performance.now() - sinceMs;
     }
-  }
-
-  #refuseSlow({ waitedMs, bytes }: Patience): void {
-    const overMs = waitedMs - this.#silenceMs;
-    if (overMs <= 0 || bytes >= (overMs / 1000) * SLOWEST_BYTES_PER_S) return;
-    throw this.failed(`too slow: ${bytes} bytes came, fewer than ${SLOWEST_BYTES_PER_S} a second`);
   }
 }
 

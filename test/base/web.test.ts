@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** To whom a login is shown. */
+/** To whom a login is shown, and how slow a server may be. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { denied, isDenied, loginFields } from "../../src/base/web.ts";
+import { denied, isDenied, loginFields, slowestMs, slowness } from "../../src/base/web.ts";
 
 const login = { username: "me", password: "se cret" };
 
@@ -30,4 +30,18 @@ test("what says that a login is wanted or refused, and what is said of it", () =
     [code, message],
     ["REMOTE_DENIED", `${shown}: it answered 403: it refuses this with the login that was sent`],
   );
+});
+
+test("a server is too slow once it gave fewer bytes than a least rate, after the silence that is allowed", () => {
+  assert.equal(slowestMs(2048), 2000);
+  const fair = [
+    [0, 0],
+    [5000, 0],
+    [6000, 1024],
+    [65_000, 61_440],
+  ] as const;
+  for (const [waitedMs, bytes] of fair)
+    assert.equal(slowness({ waitedMs, bytes }, 5000), undefined, `${waitedMs} ms, ${bytes} bytes`);
+  const says = "too slow: 1023 bytes came, fewer than 1024 a second";
+  assert.equal(slowness({ waitedMs: 6000, bytes: 1023 }, 5000), says);
 });

@@ -4,11 +4,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import { createServer as createSecureServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createSocketServer } from "node:net";
 import { type TestContext, test } from "node:test";
+import { isCofferError } from "../../src/base/errors.ts";
 import { askGit, gitHttp } from "../../src/git/git-http.ts";
 import { fetchBranch } from "../../src/git/git-remote.ts";
 import { makeCertificate } from "../support/certificate.ts";
+import { listenOn } from "../support/offering-server.ts";
 
 const LIMITS = { answerBytes: 8, silenceMs: 30_000 };
 const HASTY = { ...LIMITS, silenceMs: 200 };
@@ -40,7 +42,7 @@ test("too long an answer, a silent host, one that leads elsewhere or is not ther
   const elsewhere = await serve(t, (_request, response) => response.writeHead(301, { location: "/" }).end());
   for (const [url, says, limits = LIMITS] of [
     [long, /its answer is over 8 bytes/],
-    [silent, /cannot be reached \(nothing came for 200 ms\)/, HASTY],
+    [silent, /cannot be reached \(no answer for 200 ms\)/, HASTY],
     [elsewhere, /it answered 301, which leads elsewhere/],
     ["http://127.0.0.1:1/x.git", /cannot be reached \(ECONNREFUSED\)/],
     ["https://127.0.0.1:1/x.git", /cannot be reached \(ECONNREFUSED\)/],
@@ -51,6 +53,51 @@ test("too long an answer, a silent host, one that leads elsewhere or is not ther
       assert.doesNotMatch(error.message, /secret/);
       return true;
     });
+  }
+});
+
+test("one byte more than the limit is refused, in however many pieces it comes", async (t) => {
+  const limits = { ...LIMITS, answerBytes: 300_000 };
+  for (const [sends, isFit] of [
+    [300_000, true],
+    [300_001, false],
+  ] as const) {
+    const url = await serve(t, (_request, response) => {
+      for (let at = 0; at < sends; at += 7) response.write(Buffer.alloc(Math.min(7, sends - at), `${at % 10}`));
+      response.end();
+    });
+    const answer = askGit({ url, method: "GET" }, limits);
+    if (!isFit) await assert.rejects(answer, { code: "REMOTE_FAILED", message: /its answer is over 300000 bytes$/ });
+    else {
+      const expected = Array.from({ length: Math.ceil(sends / 7) }, (_, at) => `${(at * 7) % 10}`.repeat(7)).join("");
+      assert.ok(Buffer.from((await answer).bytes).toString() === expected.slice(0, sends));
+    }
+  }
+});
+
+test("a host that drips is not waited for: not its head, not its body, not what stands between parts of the body", async (t) => {
+  const dripping = async (begin: string, drop: string): Promise<string> => {
+    const server = createSocketServer((socket) => {
+      socket.write(begin);
+      const timer = setInterval(() => socket.write(drop), 20);
+      socket.on("close", () => clearInterval(timer));
+      socket.on("error", () => undefined);
+    });
+    return `http://127.0.0.1:${await listenOn(t, server)}/models.git`;
+  };
+  const limits = { answerBytes: 1_000_000, silenceMs: 2000 };
+  const ok = "HTTP/1.1 200 OK\r\n";
+  for (const [begin, drop, says] of [
+    [ok, "x: y\r\n", /cannot be reached \(no answer for 2000 ms\)/],
+    [`${ok}content-length: 1000000\r\n\r\n`, "x", /too slow: [0-9]+ bytes came, fewer than 1024 a second/],
+    [`${ok}transfer-encoding: chunked\r\n\r\n`, "0", /nothing came for 2000 ms/],
+  ] as const) {
+    const url = await dripping(begin, drop);
+    let ended: unknown;
+    // A machine that stands still meanwhile makes another silence of it; then it shows nothing, and is asked again.
+    for (let tries = 0; tries < 10 && !says.test(String(ended)); tries += 1)
+      ended = await askGit({ url, method: "GET" }, limits).catch((error: unknown) => error);
+    assert.ok(isCofferError(ended, "REMOTE_FAILED") && says.test(ended.message), String(ended));
   }
 });
 
