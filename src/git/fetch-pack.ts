@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { CofferError } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
 import type { GitId } from "./git-object.ts";
+import type { ReceivedPack } from "./pack-reader.ts";
 
 const FLUSH = "0000";
 const DELIMITER = "0001";
@@ -27,19 +28,21 @@ export function fetchRequest(commit: GitId): Uint8Array {
  * The pack in an answer, whole: its count of objects, and its checksum, which is right.
  * @throws CofferError REMOTE_FAILED - without an address, for the caller to add
  */
-export function packIn(answer: Uint8Array): { readonly pack: Uint8Array; readonly objects: number } {
-  const pieces: Uint8Array[] = [];
+export function packIn(answer: Uint8Array): ReceivedPack {
+  // Not a list of pieces: of one byte each, they would take many times what came.
+  const pack = Buffer.allocUnsafe(answer.length);
+  let packBytes = 0;
   let inPack = false;
   for (const line of packets(Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength))) {
     if (!inPack) {
       const text = line.toString("latin1");
       if (text.startsWith("ERR ")) throw refused(`it says ${quote(text.slice(4), 200)}`);
       inPack = text === "packfile\n";
-    } else if (line[0] === 1) pieces.push(line.subarray(1));
+    } else if (line[0] === 1) packBytes += line.copy(pack, packBytes, 1);
     else if (line[0] === 3) throw refused(`it says ${quote(line.toString("latin1", 1), 200)}`);
     else if (line[0] !== 2) throw refused("expected a pack, found something else in its place");
   }
-  return checkPack(Buffer.concat(pieces));
+  return checkPack(pack.subarray(0, packBytes));
 }
 
 /** The lines of an answer; those that are only marks are left out. */
@@ -57,7 +60,7 @@ function* packets(bytes: Buffer): Generator<Buffer> {
   }
 }
 
-function checkPack(pack: Buffer): { pack: Uint8Array; objects: number } {
+function checkPack(pack: Buffer): ReceivedPack {
   if (pack.length < 32 || pack.toString("latin1", 0, 4) !== "PACK" || pack.readUInt32BE(4) !== 2) {
     throw refused("expected a pack of version 2, found none");
   }

@@ -24,7 +24,7 @@ export interface HttpWays extends HttpLimits {
 }
 
 /** The host without what may be a secret in front of it. */
-export function shownUrl(url: string): string {
+function shownUrl(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Git's objects, encoded as git encodes them: blobs, trees and commits, each with the SHA-1 that git knows it by.
+ * Git's objects, written and read as git does: blobs, trees and commits, each with the SHA-1 that git knows it by.
  * Layer: git. Format: gitformat-pack(5), git-mktree(1), git-commit-tree(1). Nothing here is trusted: SHA-1 is git's
  * label for what a projection holds, and what it is to be compared with is in the store.
  */
@@ -40,6 +40,33 @@ export function gitTree(entries: readonly TreeEntry[]): GitObject {
     Buffer.from(id, "hex"),
   ]);
   return gitObject("tree", Buffer.concat(parts));
+}
+
+/** An entry as somebody else wrote it: neither its name nor what it is was checked. */
+export interface FoundEntry {
+  readonly name: string;
+  /** As git writes it: `100644` is a file, `40000` a folder. */
+  readonly mode: string;
+  readonly id: GitId;
+}
+
+/** The entries of a tree, in its order, one at a time; undefined, and no more, where something else stands. */
+export function* entriesOf(tree: Uint8Array): Generator<FoundEntry | undefined, void, undefined> {
+  const bytes = Buffer.from(tree.buffer, tree.byteOffset, tree.byteLength);
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(0, at);
+    const [, mode, name] = /^([0-7]{5,6}) ([^/]+)$/s.exec(bytes.toString("utf8", at, end < 0 ? at : end)) ?? [];
+    at = end + 21;
+    const isEntry = mode !== undefined && name !== undefined && at <= bytes.length;
+    yield isEntry ? { name, mode, id: bytes.toString("hex", end + 1, at) as GitId } : undefined;
+    if (!isEntry) return;
+  }
+}
+
+/** The tree of a commit; undefined where it is not one. */
+export function treeOfCommit(commit: Uint8Array): GitId | undefined {
+  const first = Buffer.from(commit.buffer, commit.byteOffset, commit.byteLength).toString("latin1", 0, 46);
+  return /^tree ([0-9a-f]{40})\n$/.exec(first)?.[1] as GitId | undefined;
 }
 
 /** Git sorts a folder as if its name ended in a slash. */

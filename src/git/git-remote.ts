@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A branch on a git host as a place for files: read its newest commit, put another one after it. All through
- * isomorphic-git, over smart HTTP, in memory. Layer: git.
+ * A branch on a git host as a place for files: read its newest commit, put another one after it. Over smart HTTP, in memory;
+ * isomorphic-git lists the branches and pushes. Layer: git.
  *
  * Nothing from there is believed: what comes is a map of paths to bytes, which whoever asked checks by SHA-256 and by
  * signatures, and what a path may be is said by the caller. Not here: what the files mean (sync).
  */
 import git from "isomorphic-git";
 import { CofferError, isCofferError } from "../base/errors.ts";
+import { LIMITS } from "../base/limits.ts";
 import { quote } from "../base/quote.ts";
 import { checkAuthorities, type Login, loginFields } from "../base/web.ts";
 import { fetchRequest, packIn } from "./fetch-pack.ts";
-import { askGit, failed, gitHttp, type HttpLimits, type HttpWays, shownUrl } from "./git-http.ts";
-import { type GitId, gitBlob, gitCommit, treeOf } from "./git-object.ts";
+import { askGit, failed, gitHttp, type HttpLimits, type HttpWays } from "./git-http.ts";
+import { entriesOf, type GitId, type GitObject, gitBlob, gitCommit, treeOf, treeOfCommit } from "./git-object.ts";
 import { MemoryFs } from "./memory-fs.ts";
 import { makePack } from "./pack.ts";
+import { type PackLimits, readPack } from "./pack-reader.ts";
 
 export interface GitHost {
   /** http or https, without a user. */
@@ -34,7 +36,18 @@ export interface BranchFiles {
 }
 
 /** Metadata of some 100,000 models. */
-const LIMITS: HttpLimits = { answerBytes: 1024 ** 3, silenceMs: 120_000 };
+const HTTP: HttpLimits = { answerBytes: 1024 ** 3, silenceMs: 120_000 };
+/** Branches by their names, and what becomes of a push: some 200,000 names. */
+const TALK: HttpLimits = { ...HTTP, answerBytes: 16 * 1024 ** 2 };
+/** Metadata as it is held in memory. */
+const METADATA_BYTES = 2 * HTTP.answerBytes;
+const PACK: PackLimits = {
+  // Every item is a file, and what is signed has a folder for its signatures; beside these some hundred folders.
+  objects: 2 * LIMITS.bundleItems + 1000,
+  // The index is the longest file.
+  objectBytes: LIMITS.bundleIndexBytes,
+  bytes: METADATA_BYTES,
+};
 const GITDIR = "/repository";
 /** objects/ab/<hex>, signatures/ab/<hex>/<key id>.sig. */
 const DEEPEST = 4;
@@ -90,8 +103,10 @@ export async function pushBranch(
 
 class Repository {
   private readonly host: GitHost;
-  private readonly fs = new MemoryFs(2 * LIMITS.answerBytes);
+  private readonly fs = new MemoryFs(METADATA_BYTES);
   private readonly cache = {};
+  /** All that the host sent. */
+  private received: ReadonlyMap<GitId, GitObject> = new Map();
 
   /** @throws CofferError USAGE - authorities that are none */
   constructor(host: GitHost) {
@@ -102,7 +117,7 @@ class Repository {
   private get common() {
     const { url } = this.host;
     const asking = { url, headers: this.headers, corsProxy: "", onAuthFailure: () => ({ cancel: true }) };
-    return { ...this.reading, ...asking, http: gitHttp(this.ways) };
+    return { ...asking, http: gitHttp({ ...this.ways, ...TALK }) };
   }
 
   private get headers(): Record<string, string> {
@@ -111,7 +126,7 @@ class Repository {
 
   private get ways(): HttpWays {
     const { authorities } = this.host;
-    return { ...LIMITS, ...(authorities === undefined ? {} : { authorities }) };
+    return { ...HTTP, ...(authorities === undefined ? {} : { authorities }) };
   }
 
   /** Runs a call of the library; whatever it says went wrong is told as the host's. */
@@ -131,9 +146,6 @@ class Repository {
   async fetch(branch: string): Promise<GitId | undefined> {
     const ref = `refs/heads/${branch}`;
     const { url } = this.host;
-    const { fs, gitdir } = this.reading;
-    await this.call("begin", () => git.init({ fs, gitdir, bare: true }));
-    await this.call("begin", () => git.addRemote({ fs, gitdir, remote: "origin", url: shownUrl(url) }));
     const found = await this.call("list branches", () =>
       git.listServerRefs({ ...this.common, prefix: ref, protocolVersion: 2 }),
     );
@@ -144,9 +156,8 @@ class Repository {
     return oid;
   }
 
-  /** Puts the pack with a commit into the repository, and notes that nothing before that commit is here. */
+  /** Gets a commit and what it holds. The library never sees it as it came: it unpacks without bounds. */
   private async takePack(commit: GitId): Promise<void> {
-    const { fs, gitdir } = this.reading;
     const request = {
       url: `${this.host.url.replace(/\/$/, "")}/git-upload-pack`,
       method: "POST",
@@ -158,42 +169,52 @@ class Repository {
     };
     const { statusCode, bytes } = await askGit(request, this.ways);
     if (statusCode !== 200) throw new Error(`it answered ${statusCode}`);
-    const { pack, objects } = packIn(bytes);
-    const filepath = "objects/pack/pack-fetched.pack";
-    fs.writeFile(`${gitdir}/${filepath}`, pack);
-    const { oids } = await git.indexPack({ fs, dir: gitdir, gitdir, filepath, cache: this.cache });
-    if (oids.length !== objects) throw new Error(`expected ${objects} objects in its pack, found ${oids.length}`);
-    fs.writeFile(`${gitdir}/shallow`, `${commit}\n`);
+    this.received = readPack(packIn(bytes), PACK);
   }
 
   /** @param tip - what `fetch` gave */
-  async files(tip: GitId): Promise<BranchFiles> {
-    const ids = new Map<string, string>();
-    const { commit } = await this.call("read the commit", () => git.readCommit({ ...this.reading, oid: tip }));
-    await this.walk(commit.tree, "", ids, 0);
+  files(tip: GitId): BranchFiles {
+    const found = new Map<string, GitObject>();
+    this.walk(this.treeOf(tip), "", found, new Set());
+    const sorted = [...found].sort(([a], [b]) => (a < b ? -1 : 1));
     const read = async (path: string): Promise<Uint8Array> => {
-      const oid = ids.get(path);
-      if (oid === undefined) throw failed(this.host.url, `the branch has no ${quote(path, 200)}`);
-      return (await this.call("read a file", () => git.readBlob({ ...this.reading, oid }))).blob;
+      const file = found.get(path);
+      if (file === undefined) throw failed(this.host.url, `the branch has no ${quote(path, 200)}`);
+      return file.content;
     };
-    const sizes = new Map<string, number>();
-    for (const path of [...ids.keys()].sort()) sizes.set(path, (await read(path)).length);
-    return { commit: tip, sizes, read };
+    return { commit: tip, sizes: new Map(sorted.map(([path, { content }]) => [path, content.length])), read };
   }
 
-  private get reading() {
-    return { fs: this.fs, gitdir: GITDIR, cache: this.cache };
+  private object(kind: GitObject["kind"], id: GitId): GitObject {
+    const object = this.received.get(id);
+    if (object?.kind === kind) return object;
+    throw failed(this.host.url, `expected the ${kind} ${id.slice(0, 12)}, found ${object?.kind ?? "none"}`);
   }
 
-  private async walk(oid: string, folder: string, ids: Map<string, string>, depth: number): Promise<void> {
-    if (depth > DEEPEST) throw failed(this.host.url, `the branch has folders below ${quote(folder, 200)}`);
-    const { tree } = await this.call("read a folder", () => git.readTree({ ...this.reading, oid }));
-    for (const { path, oid: id, type, mode } of tree) {
-      const full = `${folder}${path}`;
-      if (ids.has(full)) throw failed(this.host.url, `the branch has ${quote(full, 200)} twice`);
-      if (type === "tree") await this.walk(id, `${full}/`, ids, depth + 1);
-      else if (type === "blob" && mode === "100644") ids.set(full, id);
-      else throw failed(this.host.url, `the branch has a link or a program at ${quote(full, 200)}`);
+  private treeOf(commit: GitId): GitId {
+    const tree = treeOfCommit(this.object("commit", commit).content);
+    if (tree === undefined) throw failed(this.host.url, `expected a commit with a tree, found another`);
+    return tree;
+  }
+
+  /**
+   * @param seen - what was met already. On a branch of ours everything is there once, each file under its digest or the
+   * name of who signed; where the same may be met again, a few trees are as many files as one likes.
+   */
+  private walk(tree: GitId, folder: string, found: Map<string, GitObject>, seen: Set<GitId>, depth = 0): void {
+    const refuse = (what: string): never => {
+      throw failed(this.host.url, `the branch has ${what}`);
+    };
+    if (depth > DEEPEST) refuse(`folders below ${quote(folder, 200)}`);
+    for (const entry of entriesOf(this.object("tree", tree).content)) {
+      const { name, mode, id } = entry ?? refuse(`no folder at ${quote(folder, 200)}`);
+      const path = `${folder}${name}`;
+      if (found.has(path)) refuse(`${quote(path, 200)} twice`);
+      if (mode !== "40000" && mode !== "100644") refuse(`a link or a program at ${quote(path, 200)}`);
+      if (seen.has(id)) refuse(`at ${quote(path, 200)} what it has elsewhere, too`);
+      seen.add(id);
+      if (mode === "40000") this.walk(id, `${path}/`, found, seen, depth + 1);
+      else found.set(path, this.object("blob", id));
     }
   }
 
@@ -204,21 +225,22 @@ class Repository {
     { seconds, message }: { readonly seconds: number; readonly message: string },
   ): Promise<PushedBranch> {
     const { root, objects } = treeOf(new Map([...files].map(([path, bytes]) => [path, gitBlob(bytes)])));
-    if (tip !== undefined) {
-      const { commit } = await this.call("read the commit", () => git.readCommit({ ...this.reading, oid: tip }));
-      if (commit.tree === root) return { commit: tip, moved: false };
-    }
+    if (tip !== undefined && this.treeOf(tip) === root) return { commit: tip, moved: false };
     const commit = gitCommit({ tree: root, parents: tip === undefined ? [] : [tip], seconds, message });
-    const once = new Map([...objects, commit].map((object) => [object.id, object]));
-    const { name, pack, index } = makePack([...once.values()]);
-    this.fs.writeFile(`${GITDIR}/objects/pack/${name}.pack`, pack);
-    this.fs.writeFile(`${GITDIR}/objects/pack/${name}.idx`, index);
+    // The library looks for what the host has already, by the trees of the newest commit.
+    const theirs = [...this.received.values()].filter(({ kind }) => kind !== "blob");
+    const once = new Map([...theirs, ...objects, commit].map((object) => [object.id, object]));
     const ref = `refs/heads/${branch}`;
-    await this.call("set the branch", () =>
-      git.writeRef({ fs: this.fs, gitdir: GITDIR, ref, value: commit.id, force: true }),
-    );
+    const { fs, cache } = this;
+    const local = { fs, cache, gitdir: GITDIR };
+    await this.call("begin", () => git.init({ fs, gitdir: GITDIR, bare: true }));
+    const { name, pack, index } = makePack([...once.values()]);
+    fs.writeFile(`${GITDIR}/objects/pack/${name}.pack`, pack);
+    fs.writeFile(`${GITDIR}/objects/pack/${name}.idx`, index);
+    if (tip !== undefined) fs.writeFile(`${GITDIR}/shallow`, `${tip}\n`);
+    await this.call("set the branch", () => git.writeRef({ ...local, ref, value: commit.id, force: true }));
     const done = await this.call("push", () =>
-      git.push({ ...this.common, ref, remoteRef: ref, remote: "origin", force: false }),
+      git.push({ ...local, ...this.common, ref, remoteRef: ref, remote: "origin", force: false }),
     );
     const result = done.refs[ref];
     /* c8 ignore start: the library throws by itself where a host refuses; this holds should it ever stop doing so */

@@ -8,7 +8,15 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { isCofferError } from "../../src/base/errors.ts";
-import { type GitObject, gitBlob, gitCommit, gitTree, treeOf } from "../../src/git/git-object.ts";
+import {
+  entriesOf,
+  type GitObject,
+  gitBlob,
+  gitCommit,
+  gitTree,
+  treeOf,
+  treeOfCommit,
+} from "../../src/git/git-object.ts";
 import { idsInIndex, makePack } from "../../src/git/pack.ts";
 
 const repository = mkdtempSync(join(tmpdir(), "coffer-git-object-"));
@@ -56,6 +64,36 @@ test("property: a tree of files is what git makes of the same files", () => {
     }),
     { numRuns: 15 },
   );
+});
+
+test("what was written is read again; what is no tree or no commit is not taken for one", () => {
+  const { id } = gitBlob("one");
+  const tree = gitTree([
+    { name: "b c", kind: "folder", id },
+    { name: "ä", kind: "file", id },
+  ]);
+  const entries = [
+    { name: "b c", mode: "40000", id },
+    { name: "ä", mode: "100644", id },
+  ];
+  assert.deepEqual([...entriesOf(tree.content)], entries);
+  assert.deepEqual([...entriesOf(new Uint8Array())], []);
+  const raw = Buffer.from(id, "hex");
+  const entry = (text: string, bytes = raw): Buffer => Buffer.concat([Buffer.from(text), bytes]);
+  for (const [what, bytes] of [
+    ["cut in an id", tree.content.subarray(0, -1)],
+    ["more behind it", Buffer.concat([tree.content, raw])],
+    ["no name", entry("100644 \0")],
+    ["no mode", entry("a\0")],
+    ["a mode that is none", entry("9 a\0")],
+    ["a path for a name", entry("100644 a/b\0")],
+    ["no end of the name", Buffer.from("100644 a")],
+  ] as const)
+    assert.deepEqual([...entriesOf(bytes)].slice(-1), [undefined], what);
+  const commit = gitCommit({ tree: tree.id, parents: [id], seconds: 1_600_000_000, message: "x" });
+  assert.equal(treeOfCommit(commit.content), tree.id);
+  for (const text of ["", `tree ${id}`, `tree ${id.slice(1)}\n`, `parent ${id}\ntree ${id}\n`])
+    assert.equal(treeOfCommit(Buffer.from(text)), undefined, text);
 });
 
 test("git reads every object of a pack, and says that pack and index are right", () => {

@@ -7,8 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { isCofferError } from "../../src/base/errors.ts";
+import { LIMITS } from "../../src/base/limits.ts";
+import { type GitId, gitBlob, gitCommit, gitObject } from "../../src/git/git-object.ts";
 import { fetchBranch, pushBranch } from "../../src/git/git-remote.ts";
 import { startGitHost, stockGit } from "../support/git-host.ts";
+import { packAnswer, packEntry, packOf, refAnswer } from "../support/git-packs.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const FILES = new Map([
@@ -122,6 +125,56 @@ test("links, programs, submodules and deep folders on the branch are refused", a
   }
   make("100644", "blob", "objects/file");
   assert.deepEqual(await filesOf(url), { "objects/file": "" });
+});
+
+test("a small pack cannot be a large branch: no file or folder twice, no objects past the limits, no list of branches", async (t) => {
+  const host = await startGitHost(t, ["models.git"]);
+  const url = `${host.url}/models.git`;
+  const git = (args: readonly string[], input?: string): string =>
+    stockGit(["-C", join(host.folder, "models.git"), ...args], input);
+  const ids = ["one", "two"].map((text) => git(["hash-object", "-w", "--stdin"], text));
+  const [one = "", two = ""] = ids;
+  const file = (id: string): string => git(["mktree"], `100644 blob ${id}\tx\n`);
+  const refused = async (says: RegExp): Promise<void> =>
+    assert.rejects(fetchBranch({ url }, "coffer"), { code: "REMOTE_FAILED", message: says });
+  const setBranch = (entries: string): void => {
+    const who = ["-c", "user.name=t", "-c", "user.email=t@t"];
+    git(["update-ref", "refs/heads/coffer", git([...who, "commit-tree", "-m", "x", git(["mktree"], entries)])]);
+  };
+  setBranch(`040000 tree ${file(one)}\ta\n040000 tree ${file(two)}\tb\n`);
+  assert.deepEqual(await filesOf(url), { "a/x": "one", "b/x": "two" });
+  setBranch(`040000 tree ${file(one)}\ta\n040000 tree ${file(one)}\tb\n`);
+  await refused(/the branch has at "b" what it has elsewhere, too$/);
+  setBranch(`100644 blob ${one}\ta\n100644 blob ${one}\tb\n`);
+  await refused(/the branch has at "b" what it has elsewhere, too$/);
+
+  const answers = (command: string, answer: Buffer): void => {
+    host.instead.set(`POST /models.git/git-upload-pack ${command}`, (_request, response) => response.end(answer));
+  };
+  answers("fetch", packAnswer(packOf([packEntry(3, Buffer.alloc(1), LIMITS.bundleIndexBytes + 1)])));
+  await refused(/models\.git: its pack: expected objects of at most 201326592 bytes, found one of 201326593$/);
+  answers("fetch", packAnswer(packOf([packEntry(3, Buffer.alloc(1))], 4_001_001)));
+  await refused(/its pack: expected at most 4001000 objects, found 4001001 announced$/);
+  answers("fetch", packAnswer(packOf([packEntry(3, Buffer.alloc(1))])));
+  await refused(/expected the commit [0-9a-f]{12}, found none$/);
+  const notree = gitObject("tree", utf8("100644 x\0cut"));
+  const commitOf = (tree: GitId) => gitCommit({ tree, parents: [], seconds: 1, message: "x" });
+  for (const [commit, others, says] of [
+    [gitObject("commit", utf8("x")), [], /expected a commit with a tree, found another$/],
+    [commitOf(notree.id), [], /expected the tree [0-9a-f]{12}, found none$/],
+    [commitOf(gitBlob("").id), [gitBlob("")], /expected the tree [0-9a-f]{12}, found blob$/],
+    [commitOf(notree.id), [notree], /the branch has no folder at ""$/],
+  ] as const) {
+    answers("ls-refs", refAnswer(commit.id, "refs/heads/coffer"));
+    const bits = { commit: 1, tree: 2, blob: 3 };
+    answers(
+      "fetch",
+      packAnswer(packOf([commit, ...others].map(({ kind, content }) => packEntry(bits[kind], content)))),
+    );
+    await refused(says);
+  }
+  answers("ls-refs", Buffer.alloc(16 * 1024 ** 2 + 4, "0004"));
+  await refused(/its answer is over 16777216 bytes$/);
 });
 
 test("a host that lies, breaks off, leads elsewhere or is not there is told as the host's failure", async (t) => {
