@@ -112,6 +112,11 @@ export class Log {
     return entry;
   }
 
+  /** True if the log has that entry. @throws CofferError as `readEntry` */
+  async holds({ number, head }: SeenHead): Promise<boolean> {
+    return (await this.readEntry(number))?.id === head;
+  }
+
   /**
    * The highest entry, found upward from the newest that this process has seen, each checked to follow the one before.
    *

@@ -26,6 +26,7 @@ import { type Memory, openMemory } from "../refs/memory.ts";
 import { EMPTY_TREE } from "../refs/ref-node.ts";
 import { authorisedDenial } from "../trust/revocation.ts";
 import { Dossier, readHeadIds, readPolicies, readStatement } from "./dossier.ts";
+import { readIndex } from "./import/remotes.ts";
 import { prepareStage, STAGE, swapLog } from "./log-swap.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { copyStoreKey } from "./secrets.ts";
@@ -62,7 +63,7 @@ export interface Adopted extends Restore {
   readonly former: string;
 }
 
-/** Looks; changes nothing. @throws CofferError USAGE - this machine remembers nothing that the log lacks */
+/** Looks; changes nothing. @throws CofferError USAGE - nothing is known that the log lacks */
 export async function examineRestore(location: StoreLocation, ports: Ports): Promise<Restore> {
   const store = await openStore({ ...location, memory: false }, ports);
   return examine(store, await memoryOf(location, ports, store.id));
@@ -75,7 +76,9 @@ async function memoryOf(location: StoreLocation, ports: Ports, id: Digest): Prom
 async function examine(store: Store, memory: Memory): Promise<Restore> {
   const head = await store.head();
   const lost: SeenHead[] = [];
-  for (const seen of await memory.heads()) if (!(await holds(store, seen))) lost.push(seen);
+  for (const seen of [...(await memory.heads()), ...(await shownTo(store, head))])
+    if (!(await store.log.holds(seen)) && !lost.some((one) => one.head === seen.head)) lost.push(seen);
+  lost.sort((one, other) => one.number - other.number);
   if (lost.length === 0) {
     throw new CofferError("USAGE", "the log holds all that this machine remembers: there is no restore to adopt");
   }
@@ -83,8 +86,10 @@ async function examine(store: Store, memory: Memory): Promise<Restore> {
   return { storeId: store.id, restored, lost, loose: await looseDenials(store, head) };
 }
 
-async function holds(store: Store, seen: SeenHead): Promise<boolean> {
-  return (await store.log.readEntry(seen.number))?.id === seen.head;
+/** By an index of the store's own that came from elsewhere: where all memory is lost, this is what is left of it. */
+async function shownTo(store: Store, head: HeadView): Promise<readonly SeenHead[]> {
+  const log = (await readIndex(store, head, store.id))?.value.log;
+  return log === undefined ? [] : [{ number: log.number, head: log.head }];
 }
 
 /** Every object is looked at: what a restore brought back more of than of the log is all that is known of the loss. */

@@ -16,6 +16,7 @@ import { volumeNumbers, type WrittenVolume, writeVolumes } from "./bundle-files.
 import type { NamedPath } from "./bundle-media.ts";
 import { type Delivery, writeReceipt } from "./delivery.ts";
 import { everyName, type FetchedMetadata, fetchMetadata, pushMetadata } from "./git-transfer.ts";
+import { isOwn } from "./import/remotes.ts";
 import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
 import { type Imported, importAll } from "./import-all.ts";
 import { type Arrived, alone, type Fault, openAny, openArrived, openFolderSource } from "./incoming.ts";
@@ -110,9 +111,9 @@ export async function arrivedFrom(
 async function pullGit(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const { source, commit } = await fetchGit(remote, options);
   // What this store pushed itself comes back from there, too.
-  const isOwn = source.index.value.store === store.id;
-  const reports = isOwn ? [] : [await importFrom(store, source, options)];
-  await note(store, { ...remote, commit, ...(isOwn ? {} : { store: source.index.value.store }) });
+  const own = await isOwn(store, source);
+  const reports = own ? [] : [await importFrom(store, source, options)];
+  await note(store, { ...remote, commit, ...(own ? {} : { store: source.index.value.store }) });
   return { reports, faults: [], failed: [], passedOver: [], receipts: [] };
 }
 

@@ -6,6 +6,7 @@
 import { type CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Fault } from "../sync/volumes.ts";
 import type { AppliedDenials } from "./import/denials.ts";
+import { isOwn } from "./import/remotes.ts";
 import { type ImportOptions, type ImportReport, importDenials, importFrom } from "./import.ts";
 import type { Arrived, Incoming } from "./incoming.ts";
 import type { Store } from "./store.ts";
@@ -17,7 +18,7 @@ export interface Imported {
   readonly faults: readonly Fault[];
   /** Bundles that were not imported, by their first volume; what they deny was taken where that came. */
   readonly failed: readonly Fault[];
-  /** Bundles of this store itself, which are passed over. */
+  /** Bundles of this store itself whose state its log holds, which are passed over. */
   readonly own: readonly string[];
   /** Files that may hold a volume, and of which nobody can tell: worth a note. */
   readonly passedOver: readonly Fault[];
@@ -30,10 +31,11 @@ export async function importAll(
   { bundles, unread, passedOver }: Arrived,
   options: ImportOptions = {},
 ): Promise<Imported> {
-  const isOwn = ({ source }: Incoming): boolean => source.index.value.store === store.id;
+  const own = new Set<Incoming>();
+  for (const bundle of bundles) if (await isOwn(store, bundle.source)) own.add(bundle);
   const others = inOrder(
     store,
-    bundles.filter((bundle) => !isOwn(bundle)),
+    bundles.filter((bundle) => !own.has(bundle)),
   );
   const denied = await denyFirst(store, others, options);
   const reports: ImportReport[] = [];
@@ -53,10 +55,16 @@ export async function importAll(
       failed.push({ what, error });
     }
   }
-  const own = bundles.filter(isOwn).map(({ what }) => what);
   const faults = others.flatMap((bundle) => bundle.faults);
   const newest = taken.toSorted((one, other) => numberOf(other) - numberOf(one))[0];
-  return { reports, faults, failed, own, passedOver, ...(newest === undefined ? {} : { newest }) };
+  return {
+    reports,
+    faults,
+    failed,
+    own: [...own].map(({ what }) => what),
+    passedOver,
+    ...(newest === undefined ? {} : { newest }),
+  };
 }
 
 const numberOf = ({ source }: Incoming): number => source.index.value.log.number;

@@ -18,7 +18,7 @@ import { Arrivals } from "./import/arrivals.ts";
 import { Blobs } from "./import/blobs.ts";
 import { type AppliedDenials, applyDenials, everybodyIn } from "./import/denials.ts";
 import { foreignPolicies, Quarantine } from "./import/landing.ts";
-import { findFork, indexChange, keepIndex } from "./import/remotes.ts";
+import { findFork, indexChange, isOwn, keepIndex } from "./import/remotes.ts";
 import type { ImportReport } from "./import/report.ts";
 import { type BlobItem, Staging } from "./import/staging.ts";
 import { tellNames } from "./import/tell.ts";
@@ -53,7 +53,8 @@ const REFUSALS: readonly ErrorCode[] = [
 ];
 
 /**
- * @throws CofferError UNSUPPORTED - a policy chain that this version cannot judge; LOG_FORKED;
+ * @throws CofferError UNSUPPORTED - a policy chain that this version cannot judge; LOG_FORKED; LOG_BEHIND_MEMORY - of this
+ *   store itself, and its log lacks that entry; USAGE - it has it;
  *   SIGNATURE_INVALID - the index is signed by another key than that store's before; BUNDLE_INCOMPLETE - volumes
  *   are missing, what came is kept for the next try, or chunks were left out that are not here; OBJECT_MISMATCH, BUNDLE_INVALID, VOLUME_DAMAGED; NO_SPACE, IO_ERROR.
  *   Revocations and refusals of the same root that came before the failure stand.
@@ -102,7 +103,7 @@ async function begin(store: Store, source: Source, options: ImportOptions): Prom
   // A head that is new to this machine is remembered first: where there is no room for that, what is denied counts all the same.
   const look = (): Promise<void> => store.mendViews();
   await (index.value.policies[0] === store.pin ? withReserve(store, look) : look());
-  if (index.value.store === store.id) throw new CofferError("USAGE", "expected what another store sent, found our own");
+  if (await isOwn(store, source)) throw new CofferError("USAGE", "expected what another store sent, found our own");
   const key = source.stagedBy ?? index.id;
   const staging = await Staging.open(store.files, store.ports.random, key, index.value.segmentBytes);
   return { act: new Import(store, source, staging, options), staging };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** pull and push with each kind of remote, between real stores. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Digest } from "../../src/base/digest.ts";
@@ -14,6 +14,7 @@ import { exportGit } from "../../src/repo/git-export.ts";
 import { createReceipt } from "../../src/repo/receipt-files.ts";
 import { addRemote, lastReceipt, listRemotes, needRemote } from "../../src/repo/remotes.ts";
 import { resolve } from "../../src/repo/resolve.ts";
+import { openStore } from "../../src/repo/store.ts";
 import { volumesOf } from "../support/bundles.ts";
 import { startGitHost, stockGit } from "../support/git-host.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
@@ -188,6 +189,25 @@ test("a git host: metadata crosses it and is adopted; bytes come with git lfs fr
   stockGit([...lfs, "-C", clone, "lfs", "pull"]);
   const add = await b.add("acme/one", { "model.safetensors": model });
   assert.equal((await resolve(b.store, ONE)).manifest.id, add);
+});
+
+test("a git host that has a newer state of a store which was restored from an older copy: its revocations count, and it says so", async (t) => {
+  const { team, a } = await makeTwo(t);
+  const host = await startGitHost(t, ["models.git"]);
+  const url = `git+${host.url}/models.git`;
+  await a.trust("acme/one", { "README.md": utf8("one\n") });
+  const backup = join(team.folder, "backup");
+  cpSync(a.location.root, backup, { recursive: true });
+  await a.revoke("acme/one");
+  await pushRemote(a.store, { url }, everything, options(a));
+  assert.deepEqual((await pullRemote(a.store, { url }, options(a))).reports, [], "its own, which it knows");
+  rmSync(a.location.root, { recursive: true });
+  cpSync(backup, a.location.root, { recursive: true });
+  const secrets = join(a.location.stateHome, a.store.id);
+  const restored = await openStore({ ...a.location, secrets, state: join(team.folder, "new-machine") }, team.ports);
+  assert.equal((await resolve(restored, ONE)).verdict.trusted, true);
+  await assert.rejects(pullRemote(restored, { url }, options(a)), { code: "LOG_BEHIND_MEMORY" });
+  await assert.rejects(resolve(restored, ONE), { code: "REVOKED" });
 });
 
 test("a clone from a git host, with the root that people were told and with another", async (t) => {

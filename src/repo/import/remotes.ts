@@ -4,7 +4,7 @@
  * Layer: repo. Format: docs/format.md, "Refs". It grants and denies nothing by itself.
  */
 import { type Digest, short } from "../../base/digest.ts";
-import { CofferError } from "../../base/errors.ts";
+import { CofferError, passOthers } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { remoteRef } from "../../base/ref-path.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
@@ -68,13 +68,27 @@ export function forkedAt(a: Log, b: Log): number | undefined {
   return clash?.number;
 }
 
+/**
+ * Whether an index is of this very store as it stands, or as it was: then it brings nothing. One that the log here does not
+ * hold is news, for this store was restored from an older copy, or somebody else has its key.
+ */
+export async function isOwn(store: Store, { index: { value } }: Source): Promise<boolean> {
+  if (value.store !== store.id || value.storeKey.keyId !== store.storeKey.keyId) return false;
+  try {
+    return await store.log.holds(value.log);
+  } catch (error) {
+    passOthers(error, "CORRUPT"); // not shown to be ours: what it denies counts, and its import tells the damage
+    return false;
+  }
+}
+
 export interface Fork {
   readonly error: CofferError;
   /** Keeps both indexes as evidence. */
   readonly changes: readonly Change[];
 }
 
-/** Whether a store has shown two histories, with this index or before. */
+/** Whether a store has shown two histories, with this index or before; this store itself by any that `isOwn` says no of. */
 export async function findFork(
   store: Store,
   head: HeadView,
@@ -84,11 +98,13 @@ export async function findFork(
   const { value } = source.index;
   const ref = remoteRef(value.store, "fork");
   const before = await readIndex(store, head, value.store);
-  if (before !== undefined && before.value.storeKey.keyId !== value.storeKey.keyId) {
+  const key = value.store === store.id ? store.storeKey : before?.value.storeKey;
+  if (key !== undefined && key.keyId !== value.storeKey.keyId) {
     // A store has one key for its whole life; whoever signs with another is not that store, and forks nothing.
     const text = `index: expected the key of store ${short(value.store)} that signed before, found another one`;
     throw new CofferError("SIGNATURE_INVALID", text);
   }
+  if (value.store === store.id) return ownFork(store, source, writer);
   const at = before === undefined ? undefined : forkedAt(before.value.log, value.log);
   if (before !== undefined && at !== undefined) {
     const text = `store ${short(value.store)} has shown two entries ${at}: nothing that it trusts is adopted`;
@@ -100,4 +116,20 @@ export async function findFork(
   if ((await head.readRef(ref)) === undefined) return undefined;
   const text = `store ${short(value.store)} has shown two histories before: nothing that it trusts is adopted`;
   return { error: new CofferError("LOG_FORKED", text), changes: [] };
+}
+
+/** What is kept of it is what `adopt-restore` tells as lost. @throws CofferError CORRUPT - the log here is damaged where they are compared */
+async function ownFork(store: Store, source: Source, writer: Writer): Promise<Fork> {
+  const { number, head } = source.index.value.log;
+  const found = (await store.log.readEntry(number)) === undefined ? "none" : "another";
+  const text = `expected this store's own log to have entry ${number}, ${short(head)}, found ${found}`;
+  const why = source.unproven
+    ? "whoever sent it did not sign that"
+    : "it was restored from an older copy, or somebody else has its key";
+  const error = new CofferError(
+    "LOG_BEHIND_MEMORY",
+    `${text}: ${why}; nothing that is trusted there is adopted before \`coffer log adopt-restore\``,
+  );
+  if (source.unproven) return { error, changes: [] };
+  return { error, changes: [indexChange(store, source.index, await keepIndex(writer, source))] };
 }
