@@ -19,14 +19,23 @@ import { everyName, type FetchedMetadata, fetchMetadata, pushMetadata } from "./
 import { isOwn } from "./import/remotes.ts";
 import { type ImportOptions, type ImportReport, importFrom } from "./import.ts";
 import { type Imported, importAll } from "./import-all.ts";
-import { type Arrived, alone, type Fault, openAny, openArrived, openFolderSource } from "./incoming.ts";
+import {
+  type Arrived,
+  alone,
+  type Fault,
+  findVolumes,
+  type Incoming,
+  isStoreIn,
+  openAny,
+  openFolderSource,
+  withStore,
+} from "./incoming.ts";
 import { isFolderAt } from "./outside-file.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { pull } from "./pull.ts";
 import { leaveReceipt, takeReceipts } from "./receipt-files.ts";
 import { keepReceipt, kindOf, lastReceipt, listRemotes, noSuchRemote, noteRemote, type Peer } from "./remotes.ts";
 import { openStore, type Store } from "./store.ts";
-import { STORE_FILE } from "./store-file.ts";
 
 export type { HttpOptions, Peer };
 
@@ -77,14 +86,8 @@ export async function pullRemote(store: Store, remote: Peer, options: ExchangeOp
     case "http":
       return pullServer(store, remote, options);
     case "folder":
-      return (await isStore(store, remote.url))
-        ? pullFolder(store, remote, options)
-        : pullStick(store, remote, options);
+      return pullFolder(store, remote, options);
   }
-}
-
-async function isStore({ ports }: Store, path: string): Promise<boolean> {
-  return (await ports.openFolder(path).stat(STORE_FILE))?.kind === "file";
 }
 
 type HostOptions = Pick<ExchangeOptions, "auth" | "http">;
@@ -122,7 +125,7 @@ function hostOf({ url }: Peer, { auth, http: { authorities } = {} }: HostOptions
   return { url: url.slice("git+".length), ...known, ...(auth === undefined ? {} : { auth }) };
 }
 
-async function pullFolder(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
+async function pullStore(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
   const report = await pull(store, remote.url, options);
   await note(store, { ...remote, store: report.store });
   return { reports: [report], faults: [], failed: [], passedOver: [], receipts: [] };
@@ -145,26 +148,47 @@ async function pullServer(store: Store, remote: Peer, options: ExchangeOptions):
   }
 }
 
-/** Bundles of other stores, as `importAll` orders them; then this store's receipt is left beside them. */
-async function pullStick(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
-  const files = store.ports.openFolder(remote.url);
+/**
+ * Bundles of other stores, as `importAll` orders them; then this store's receipt is left beside them. Another store in that
+ * folder is one source among them, and the only one where nothing else lies there: then nothing is left in its folder.
+ */
+async function pullFolder(store: Store, remote: Peer, options: ExchangeOptions): Promise<Pulled> {
+  const { ports } = store;
+  const files = ports.openFolder(remote.url);
   const names = await stickNames(remote, files);
+  const path = { absolute: remote.url, shown: shownOf(remote) };
   // Looked at before anything is kept: too many volumes end the act.
-  const arrived = await openStick(store, remote, options);
+  const volumes = await findVolumes(ports, path, options.unlock);
   const { receipts, failed } = await tryReceipts(store, remote, files, names);
-  if (isCofferError(arrived) && failed !== undefined) throw failed.error;
-  if (isCofferError(arrived) && receipts.length === 0) {
-    const text = `${shownOf(remote)}: expected volumes of another store's bundle, found none`;
-    throw new CofferError("FILE_NOT_FOUND", text, { cause: arrived, details: arrived.details });
+  const hasStore = await isStoreIn(files);
+  if (isCofferError(volumes)) {
+    if (failed !== undefined && !hasStore) throw failed.error;
+    if (failed === undefined && !hasStore && receipts.length === 0) throw nothingOn(remote, volumes);
+    store.warnings.push(...volumes.details);
+    if (failed === undefined && receipts.length === 0) return pullStore(store, remote, options);
   }
-  if (isCofferError(arrived)) store.warnings.push(...arrived.details);
-  const found = isCofferError(arrived) ? { bundles: [], unread: [], passedOver: [] } : arrived;
-  const { newest, own: _own, ...imported } = await importAll(store, found, options);
+  const found = isCofferError(volumes) ? NOTHING : volumes;
+  const all = hasStore ? await withStore(found, path, ports, store) : found;
+  const { taken, own: _own, ...imported } = await importAll(store, all, options);
   const told = failed === undefined ? imported : { ...imported, failed: [...imported.failed, failed] };
-  if (newest === undefined) return { ...told, receipts };
-  const { index } = newest.source;
-  await note(store, { ...remote, store: index.value.store });
-  return { ...told, receipts, ...(await tryReceipt(store, remote.url, index.id)) };
+  const newest = newestOf(taken);
+  if (newest !== undefined) await note(store, { ...remote, store: newest.source.index.value.store });
+  const answered = newestOf(taken.filter((one) => found.bundles.includes(one)));
+  if (answered === undefined) return { ...told, receipts };
+  return { ...told, receipts, ...(await tryReceipt(store, remote.url, answered.source.index.id)) };
+}
+
+const NOTHING: Arrived = { bundles: [], unread: [], passedOver: [] };
+
+function nothingOn(remote: Peer, cause: CofferError): CofferError {
+  const text = `${shownOf(remote)}: expected volumes of another store's bundle, found none`;
+  return new CofferError("FILE_NOT_FOUND", text, { cause, details: cause.details });
+}
+
+/** The one with the highest log number. */
+function newestOf(bundles: readonly Incoming[]): Incoming | undefined {
+  const numberOf = ({ source }: Incoming): number => source.index.value.log.number;
+  return bundles.toSorted((one, other) => numberOf(other) - numberOf(one))[0];
 }
 
 /** Too many of them keep no revocation out that lies beside them. */
@@ -179,16 +203,6 @@ async function tryReceipts(
   } catch (error) {
     passOthers(error, "LIMIT_EXCEEDED");
     return { receipts: [], failed: { what: `receipts on ${shownOf(remote)}`, error } };
-  }
-}
-
-/** If no volume lies there, the error that says so. */
-async function openStick(store: Store, { url }: Peer, { unlock }: ExchangeOptions): Promise<Arrived | CofferError> {
-  try {
-    return await openArrived(store.ports, { kind: "paths", paths: [{ absolute: url, shown: url }], unlock });
-  } catch (error) {
-    passOthers(error, "FILE_NOT_FOUND");
-    return error;
   }
 }
 
@@ -246,7 +260,7 @@ export async function pushRemote(
         "push: expected a folder, a store or a git host; a server is read-only: have it pull, or push to its folder",
       );
     case "folder":
-      return (await isStore(store, remote.url))
+      return (await isStoreIn(store.ports.openFolder(remote.url)))
         ? pushFolder(store, remote, request, options)
         : pushStick(store, remote, request, options);
   }

@@ -12,7 +12,8 @@ import type { Arrived, Incoming } from "./incoming.ts";
 import type { Store } from "./store.ts";
 
 export interface Imported {
-  /** One for each bundle that was taken over. */
+  readonly taken: readonly Incoming[];
+  /** One for each bundle that was taken over, in that order. */
   readonly reports: readonly ImportReport[];
   /** Volumes that could not be used. */
   readonly faults: readonly Fault[];
@@ -22,8 +23,6 @@ export interface Imported {
   readonly own: readonly string[];
   /** Files that may hold a volume, and of which nobody can tell: worth a note. */
   readonly passedOver: readonly Fault[];
-  /** Of those that were taken over the one with the highest log number. */
-  readonly newest?: Incoming;
 }
 
 export async function importAll(
@@ -56,15 +55,7 @@ export async function importAll(
     }
   }
   const faults = others.flatMap((bundle) => bundle.faults);
-  const newest = taken.toSorted((one, other) => numberOf(other) - numberOf(one))[0];
-  return {
-    reports,
-    faults,
-    failed,
-    own: [...own].map(({ what }) => what),
-    passedOver,
-    ...(newest === undefined ? {} : { newest }),
-  };
+  return { reports, taken, faults, failed, own: [...own].map(({ what }) => what), passedOver };
 }
 
 const numberOf = ({ source }: Incoming): number => source.index.value.log.number;

@@ -2,7 +2,8 @@
 /** Where what other stores send lies: volumes, folders with volumes, another store's folder, a server. Layer: repo. */
 import { join } from "node:path";
 import type { Digest } from "../base/digest.ts";
-import { CofferError, ERRORS, worstOf } from "../base/errors.ts";
+import { CofferError, ERRORS, isCofferError, passOthers, worstOf } from "../base/errors.ts";
+import type { Files } from "../objects/files.ts";
 import { blobPath } from "../objects/layout.ts";
 import type { Unlock } from "../sync/age-header.ts";
 import { folderSource } from "../sync/folder-source.ts";
@@ -98,14 +99,47 @@ export function alone({ shown }: NamedPath, source: Source): Arrived {
   return { bundles: [{ what: shown, source, faults: [] }], unread: [], passedOver: [] };
 }
 
-/** A server, another store's folder, or the volumes of bundles at one path. */
+/** @param files - of a folder. True if another store is there, be it one that cannot be read. */
+export async function isStoreIn(files: Files): Promise<boolean> {
+  return (await files.stat(STORE_FILE))?.kind === "file";
+}
+
+/** What `openArrived` finds at one path; where no volume lies there, the error that says so. */
+export async function findVolumes(
+  ports: Ports,
+  path: NamedPath,
+  unlock: Unlock | undefined,
+): Promise<Arrived | CofferError> {
+  try {
+    return await openArrived(ports, { kind: "paths", paths: [path], unlock });
+  } catch (error) {
+    passOthers(error, "FILE_NOT_FOUND");
+    return error;
+  }
+}
+
+/** Volumes, and the store in whose folder they lie: if it cannot be read, that is one fault among those of the volumes. */
+export async function withStore(arrived: Arrived, path: NamedPath, ports: Ports, receiver?: Store): Promise<Arrived> {
+  const { bundles, unread, passedOver } = arrived;
+  try {
+    const { bundles: store } = alone(path, await openFolderSource(path.absolute, ports, receiver));
+    return { bundles: [...store, ...bundles], unread, passedOver };
+  } catch (error) {
+    passOthers(error);
+    return { bundles, unread: [...unread, { what: path.shown, error }], passedOver };
+  }
+}
+
+/** A server, another store's folder, the volumes of bundles at one path, or a store with volumes in its folder. */
 export async function openAny(path: NamedPath, ports: Ports, { http = {}, unlock }: Means = {}): Promise<Arrived> {
   if (/^https?:/i.test(path.shown)) {
     kindOf(path.shown); // refuses what is no address
     return alone(path, await httpSource(path.shown, http));
   }
   const [place] = await findPlaces(ports, [path]);
-  const isStore = place?.path === "." && (await place.files.stat(STORE_FILE))?.kind === "file";
-  if (isStore) return alone(path, await openFolderSource(path.absolute, ports));
-  return openArrived(ports, { kind: "paths", paths: [path], unlock });
+  const hasStore = place?.path === "." && (await isStoreIn(place.files));
+  if (!hasStore) return openArrived(ports, { kind: "paths", paths: [path], unlock });
+  const volumes = await findVolumes(ports, path, unlock);
+  if (isCofferError(volumes)) return alone(path, await openFolderSource(path.absolute, ports));
+  return withStore(volumes, path, ports);
 }

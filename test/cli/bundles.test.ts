@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -184,6 +185,40 @@ test("an encrypted volume by another name comes in, and an age file of another p
     assert.match(pulled.out, /^adopted acme\/two@main$/m);
     assert.match(pulled.err, note);
     assert.match((await run("coffer resolve acme/one --store other.coffer")).err, /REVOKED/);
+  });
+});
+
+test("an older copy of a store in the root of a stick hides no volume beside it, from pull or from clone", async (t) => {
+  await withStick(t, async ({ run, must, at, root, older }) => {
+    mkdirSync(at("../old"));
+    for (const name of older) copyFileSync(at(name), at(`../old/${name}`));
+    await must(`coffer clone old aside.coffer --root ${root}`);
+    cpSync(at("../aside.coffer"), at(""), { recursive: true });
+    const pulled = await must("coffer pull stick --store other.coffer");
+    assert.match(pulled.out, /^adopted acme\/two@main$/m);
+    assert.match(pulled.err, /left a receipt for them/);
+    assert.match((await run("coffer resolve acme/one --store other.coffer")).err, /REVOKED/);
+    await must(`coffer clone stick third.coffer --root ${root}`);
+    assert.match((await run("coffer resolve acme/one --store third.coffer")).err, /REVOKED/);
+    await must("coffer resolve acme/two --store third.coffer");
+  });
+});
+
+test("a store that cannot be read is one fault among the volumes beside it; alone it is the error", async (t) => {
+  await withStick(t, async ({ run, at, root, older, newer }) => {
+    writeFileSync(at("coffer.json"), "{}");
+    const pulled = await run("coffer pull stick --store other.coffer");
+    assert.equal(pulled.exit, EXIT.corrupt);
+    assert.match(pulled.out, /^adopted acme\/two@main$/m);
+    assert.match(pulled.err, /warning: not imported: .*stick: coffer\.json: .* \[CORRUPT\]/);
+    assert.match((await run("coffer resolve acme/one --store other.coffer")).err, /REVOKED/);
+    assert.equal((await run(`coffer clone stick third.coffer --root ${root}`)).exit, EXIT.corrupt);
+    assert.match((await run("coffer resolve acme/one --store third.coffer")).err, /REVOKED/);
+    for (const name of [...older, ...newer]) rmSync(at(name));
+    for (const name of readdirSync(at(""))) if (name.endsWith(".coffer-receipt")) rmSync(at(name));
+    const alone = await run("coffer pull stick --store other.coffer");
+    assert.equal(alone.exit, EXIT.corrupt);
+    assert.match(alone.err, /error: coffer\.json: .* \[CORRUPT\]/);
   });
 });
 

@@ -138,6 +138,20 @@ test("a folder: both ways between two stores of one machine, each by its own key
   await assert.rejects(pushRemote(a.store, there, { ...everything, names: [ONE] }, options(b)), { code: "USAGE" });
 });
 
+test("a receipt in another store's folder is taken as well; without a volume none is left there", async (t) => {
+  const { team, a, b } = await makeTwo(t);
+  const c = await team.store("c");
+  await a.trust("acme/one", { "README.md": utf8("one\n") });
+  const here = await addRemote(b.store, "lab", a.location.root);
+  const { path } = await createReceipt(c.store, a.location.root);
+  const { reports, receipts, receipt } = await pullRemote(b.store, here, options(b));
+  assert.deepEqual([reports.length, receipts.length, receipt], [1, 1, undefined]);
+  assert.equal((await needRemote(b.store, "lab")).store, a.store.id);
+  rmSync(path);
+  const again = await pullRemote(b.store, here, options(b));
+  assert.deepEqual([again.reports.length, again.receipts], [1, []]);
+});
+
 test("a push to a store whose key is not at hand says whose it is, before anything is written", async (t) => {
   const { team, a, b } = await makeTwo(t);
   await a.trust("acme/one", { "README.md": utf8("one\n") });
