@@ -3,11 +3,13 @@
  * Several bundles at once, as a stick has them: first what any of them denies, then each by itself, and one that is no good
  * keeps no other out. Layer: repo. Not here: how one is taken over (import.ts).
  */
+import type { Digest } from "../base/digest.ts";
 import { type CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Fault } from "../sync/volumes.ts";
 import type { AppliedDenials } from "./import/denials.ts";
 import { isOwn } from "./import/remotes.ts";
-import { type ImportOptions, type ImportReport, importDenials, importFrom } from "./import.ts";
+import type { Upstream } from "./import/upstream.ts";
+import { foreignDenials, type ImportOptions, type ImportReport, importDenials, importFrom } from "./import.ts";
 import type { Arrived, Incoming } from "./incoming.ts";
 import type { Store } from "./store.ts";
 
@@ -37,6 +39,7 @@ export async function importAll(
     bundles.filter((bundle) => !own.has(bundle)),
   );
   const denied = await denyFirst(store, others, options);
+  const foreign = await foreignFirst(store, others, options);
   const reports: ImportReport[] = [];
   const failed = [...unread];
   const taken: Incoming[] = [];
@@ -46,7 +49,8 @@ export async function importAll(
     try {
       if (ours !== undefined) throw ours;
       const besideNewer = taken.some((other) => isNewer(other, bundle));
-      reports.push(await importFrom(store, source, { ...options, denied: denied.get(bundle), besideNewer }));
+      const beside = foreign.get(rootOf(bundle));
+      reports.push(await importFrom(store, source, { ...options, denied: denied.get(bundle), besideNewer, beside }));
       taken.push(bundle);
     } catch (error) {
       passOthers(error);
@@ -57,6 +61,9 @@ export async function importAll(
   const faults = others.flatMap((bundle) => bundle.faults);
   return { reports, taken, faults, failed, own: [...own].map(({ what }) => what), passedOver };
 }
+
+/** Of its policies. */
+const rootOf = ({ source }: Incoming): Digest | undefined => source.index.value.policies[0];
 
 const numberOf = ({ source }: Incoming): number => source.index.value.log.number;
 
@@ -69,7 +76,7 @@ function isNewer(one: Incoming, other: Incoming): boolean {
  * or takes the place of.
  */
 function inOrder(store: Store, bundles: readonly Incoming[]): readonly Incoming[] {
-  const isOurRoot = ({ source }: Incoming): boolean => source.index.value.policies[0] === store.pin;
+  const isOurRoot = (one: Incoming): boolean => rootOf(one) === store.pin;
   const oldestFirst = bundles.toSorted((one, other) => numberOf(one) - numberOf(other));
   return [...oldestFirst.filter(isOurRoot), ...oldestFirst.filter((one) => !isOurRoot(one)).reverse()];
 }
@@ -93,6 +100,30 @@ async function denyFirst(
     }
   }
   return denied;
+}
+
+/**
+ * The same of other policy roots, by root: there it decides only what lands, so it is looked at and not kept. The newest bundle
+ * of one store comes first anyway; but which of several stores of a root knows more, no number tells.
+ */
+async function foreignFirst(
+  store: Store,
+  bundles: readonly Incoming[],
+  options: ImportOptions,
+): Promise<ReadonlyMap<Digest | undefined, Upstream>> {
+  const found = new Map<Digest | undefined, Upstream>();
+  for (const bundle of bundles) {
+    const root = rootOf(bundle);
+    const { store: of } = bundle.source.index.value;
+    const hasSister = (one: Incoming): boolean => rootOf(one) === root && one.source.index.value.store !== of;
+    if (root === store.pin || !bundles.some(hasSister)) continue;
+    try {
+      found.set(root, await foreignDenials(store, bundle.source, { ...options, beside: found.get(root) }));
+    } catch (error) {
+      passOthers(error); // its import begins with the same, and tells it
+    }
+  }
+  return found;
 }
 
 /** What no other bundle would fare better with. Not NO_SPACE: the next one may be small. */

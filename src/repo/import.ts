@@ -22,6 +22,7 @@ import { findFork, indexChange, isOwn, keepIndex } from "./import/remotes.ts";
 import type { ImportReport } from "./import/report.ts";
 import { type BlobItem, Staging } from "./import/staging.ts";
 import { tellNames } from "./import/tell.ts";
+import { Upstream } from "./import/upstream.ts";
 import { Writer } from "./import/writer.ts";
 import { withReserve } from "./reserve.ts";
 import type { Store } from "./store.ts";
@@ -35,6 +36,8 @@ export interface ImportOptions {
   readonly mostMoves?: number;
   /** What `importDenials` took over of the same source before. */
   readonly denied?: AppliedDenials | undefined;
+  /** Of another policy root: what `foreignDenials` found in the bundles from there that lie beside this one. */
+  readonly beside?: Upstream | undefined;
   /** The same act has taken over a newer bundle of that store: what is no news beside that one is none. */
   readonly besideNewer?: boolean;
 }
@@ -91,6 +94,19 @@ export async function importDenials(
   const { act, staging } = await begin(store, source, options);
   try {
     return await act.denyOnly();
+  } finally {
+    await staging.end(true);
+  }
+}
+
+/**
+ * What people of another policy root deny by a source, and by those in `options.beside`, as `importDenials` takes what binds
+ * here: nothing of it is written. @throws CofferError BUNDLE_INVALID, UNSUPPORTED - of their policy; NO_SPACE, IO_ERROR
+ */
+export async function foreignDenials(store: Store, source: Source, options: ImportOptions): Promise<Upstream> {
+  const { act, staging } = await begin(store, source, options);
+  try {
+    return await act.foreignDenials();
   } finally {
     await staging.end(true);
   }
@@ -158,6 +174,17 @@ class Import {
 
   async denyOnly(): Promise<AppliedDenials> {
     const policies = await this.#knowPeople();
+    await this.#takeAllSmall();
+    return this.#deny(policies);
+  }
+
+  async foreignDenials(): Promise<Upstream> {
+    await this.#takeAllSmall();
+    const theirs = await this.#theirPolicies();
+    return Upstream.gather(this.#store, theirs, this.#arrivals, await this.#store.head(), this.#options.beside);
+  }
+
+  async #takeAllSmall(): Promise<void> {
     try {
       const isSmall = ({ kind }: { readonly kind: string }): boolean => kind !== "blob";
       // Its import tells what is damaged.
@@ -166,7 +193,6 @@ class Import {
     } catch (error) {
       passOthers(error); // what came counts, and the import meets it again
     }
-    return this.#deny(policies);
   }
 
   async run(): Promise<ImportReport> {
@@ -281,7 +307,7 @@ class Import {
       ...{ store: this.#store, index: this.#source.index, policies, note: this.#note, most: this.#options.mostMoves },
       ...{ arrivals: this.#arrivals, blobs: this.#blobs, writer: this.#writer },
       ...{ denials: this.#denials?.statements ?? new Set(), before: head },
-      besideNewer: this.#options.besideNewer === true,
+      ...{ besideNewer: this.#options.besideNewer === true, beside: this.#options.beside },
       ...{ notes: new Set(), refusedNames: new Map(), old: new Set(), failed: new Map() },
     };
     this.#work = work;
@@ -300,11 +326,16 @@ class Import {
     const [policy] = this.#source.index.value.policies;
     const isHere = policy !== undefined && this.#arrivals.has(policy);
     if (!isHere && this.#source.missing.length > 0) throw this.#incomplete();
-    const theirs = await foreignPolicies(work);
-    this.#arrivals.know(everybodyIn(theirs));
-    const quarantine = new Quarantine(work, theirs);
+    const quarantine = new Quarantine(work, await this.#theirPolicies());
     await quarantine.prepare(head);
     return quarantine;
+  }
+
+  /** Whose signatures count from then on. */
+  async #theirPolicies(): Promise<Policies> {
+    const theirs = await foreignPolicies({ arrivals: this.#arrivals, index: this.#source.index });
+    this.#arrivals.know(everybodyIn(theirs));
+    return theirs;
   }
 
   async #refuseFork(head: HeadView): Promise<void> {

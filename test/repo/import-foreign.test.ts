@@ -258,6 +258,35 @@ test("another policy root: what one of its stores revokes counts for what anothe
   assert.match(JSON.stringify(await waiting(c)), /"fail upstream-revoked: revoked where it comes from/);
 });
 
+test("another policy root: what one of two stores on one medium denies does not land from the other, however long their logs are", async (t) => {
+  const [team, others] = [makeTeam(t), makeTeam(t)];
+  const [a1, a2] = [await others.store("a1"), await others.store("a2")];
+  for (const [at, name] of [ONE, TWO, THREE].entries()) await a1.trust(name, model(at));
+  await pull(a2.store, a1.location.root);
+  await a2.revoke(TWO, "leaks");
+  await a2.reject(THREE, "bob");
+  assert.ok((await a1.store.head()).number > (await a2.store.head()).number);
+  const sources: Source[] = [];
+  for (const { location } of [a1, a2])
+    sources.push((await inMemory(await openFolderSource(location.root, others.ports))).source);
+  for (const order of [sources, [...sources].reverse()]) {
+    const { store } = await team.store(`b${sources.indexOf(order[0] as Source)}`);
+    const bundles = order.map((source, at) => ({ what: `${at}.tar`, source, faults: [] }));
+    const { reports, failed } = await importAll(store, { bundles, unread: [], passedOver: [] });
+    assert.deepEqual(
+      [failed, reports[0] && outcomes(reports[0])],
+      [[], { [ONE]: "quarantined", [TWO]: "refused REVOKED", [THREE]: "refused REFUSED" }],
+    );
+    assert.deepEqual(Object.keys(await waiting({ store })), [ONE]);
+    const again = await importAll(store, { bundles, unread: [], passedOver: [] });
+    assert.deepEqual(
+      again.reports.flatMap(({ entries }) => entries),
+      [],
+    );
+    assert.ok(again.reports.every(({ names }) => names.every(({ outcome }) => outcome === "already")));
+  }
+});
+
 test("another policy root: a model that lands while the revocation of it comes by another import says so all the same", async (t) => {
   const stores = await pair(t);
   const { a, b, manifest, send } = stores;

@@ -24,6 +24,7 @@ import type { Arrivals, GoodSignature } from "./arrivals.ts";
 import type { Blobs } from "./blobs.ts";
 import { standingWith } from "./chain.ts";
 import { asIds, everybodyIn, signersIn, Unions } from "./denials.ts";
+import type { Upstream } from "./upstream.ts";
 import { unauthorisedText } from "./words.ts";
 import type { Writer } from "./writer.ts";
 
@@ -39,6 +40,8 @@ export interface Work {
   readonly denials: ReadonlySet<Digest>;
   /** Another bundle of that store, a newer one, came together with this one, and before it. */
   readonly besideNewer: boolean;
+  /** Of another root: what the other bundles from there deny that came together with this one. */
+  readonly beside: Upstream | undefined;
   /** The head on which this import decides, its denials included. */
   readonly before: HeadView;
   readonly notes: Set<string>;

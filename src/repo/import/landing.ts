@@ -92,7 +92,7 @@ export class Quarantine {
     this.#isOlder = !isBeside && newest !== undefined && newest.value.log.number > index.value.log.number;
     const keptOfIt = await head.readRef(remoteRef(index.value.store, "kept"));
     this.#before = new Set(await readList(store, keptOfIt, "list of objects"));
-    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head);
+    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head, this.#work.beside);
     for (const entry of index.value.names) await this.#plan(upstream, entry);
     await writer.flush();
   }
@@ -192,7 +192,7 @@ export class Quarantine {
   async finish(head: HeadView, more: readonly Change[]): Promise<Applied> {
     const { store, arrivals, blobs, writer, index, note, most } = this.#work;
     await blobs.completeAll();
-    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head);
+    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head, this.#work.beside);
     const changes: Change[] = [];
     for (const landing of this.#landings) changes.push(...(await this.#land(head, upstream, landing)));
     await this.#tellDenied(head, upstream, this.#unions);
@@ -268,7 +268,14 @@ export class Quarantine {
     const head = await store.head();
     if (head.number <= before.number + entries.length) return [];
     const unions = new Unions();
-    if (!(await this.#tellDenied(head, await Upstream.gather(store, this.#theirs, arrivals, head), unions))) return [];
+    if (
+      !(await this.#tellDenied(
+        head,
+        await Upstream.gather(store, this.#theirs, arrivals, head, this.#work.beside),
+        unions,
+      ))
+    )
+      return [];
     await writer.flush();
     const late = await applyChanges(store, unions.changes(), note, most);
     await writer.confirm();

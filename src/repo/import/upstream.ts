@@ -58,13 +58,27 @@ export class Upstream {
   /** Of these, the models that landed. */
   readonly landed = new Map<Digest, Stored<Manifest>>();
 
-  /** @param theirs - their policy. @throws CofferError CORRUPT */
-  static async gather(store: Store, theirs: Policies, arrivals: Arrivals, head: HeadView): Promise<Upstream> {
+  /**
+   * @param theirs - their policy
+   * @param beside - of other bundles from their stores that came together with this one: what these deny
+   * @throws CofferError CORRUPT
+   */
+  static async gather(
+    store: Store,
+    theirs: Policies,
+    arrivals: Arrivals,
+    head: HeadView,
+    beside?: Upstream,
+  ): Promise<Upstream> {
     const upstream = new Upstream(store, theirs, arrivals, await keptUnder(store, head, theirs));
     const ids = [...upstream.kept, ...arrivals.idsOf("coffer/statement"), ...arrivals.idsOf("coffer/refusal")];
     for (const id of [...new Set(ids)].sort()) {
       const word = (await arrivedWord(arrivals, id)) ?? (await readNamed(store, id, parseWord));
       if (word !== undefined) await upstream.#take(word);
+    }
+    if (beside !== undefined) {
+      join(upstream.#revocations, beside.#revocations);
+      join(upstream.#refusals, beside.#refusals);
     }
     return upstream;
   }
@@ -255,6 +269,17 @@ function push<T>(lists: Map<Digest, T[]>, key: Digest, value: T): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [value]);
   else list.push(value);
+}
+
+/** What is in both lists stays once. */
+function join<T extends { readonly id: Digest }>(
+  lists: Map<Digest, T[]>,
+  others: ReadonlyMap<Digest, readonly T[]>,
+): void {
+  for (const [key, more] of others) {
+    const known = new Set(lists.get(key)?.map(({ id }) => id));
+    for (const one of more) if (!known.has(one.id)) push(lists, key, one);
+  }
 }
 
 function revokedBy({ id, value }: Stored<Statement>): Against {
