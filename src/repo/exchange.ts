@@ -285,6 +285,9 @@ async function pushFolder(
 ): Promise<Pushed> {
   refuseChoice(request, options);
   const other = await openStore(options.locate(remote.url), store.ports);
+  // An older copy would be written as a second history of this store.
+  if (other.id === store.id)
+    throw new CofferError("USAGE", `${shownOf(remote)}: expected another store, found this one, or a copy of it`);
   await needOtherKey(other, shownOf(remote));
   const report = await importFrom(other, await openFolderSource(store.root, store.ports, other), options);
   store.warnings.push(...other.warnings);

@@ -152,6 +152,18 @@ test("a receipt in another store's folder is taken as well; without a volume non
   assert.deepEqual([again.reports.length, again.receipts], [1, []]);
 });
 
+test("a push to an older copy of the store itself leaves that as it is", async (t) => {
+  const { team, a } = await makeTwo(t);
+  await a.trust("acme/one", { "README.md": utf8("one\n") });
+  const copy = join(team.folder, "copy");
+  cpSync(a.location.root, copy, { recursive: true });
+  const { number } = await a.store.head();
+  await a.revoke("acme/one");
+  const location = { ...a.location, root: copy, memory: false };
+  await assert.rejects(pushRemote(a.store, { url: copy }, everything, { locate: () => location }), { code: "USAGE" });
+  assert.equal((await (await openStore(location, team.ports)).head()).number, number);
+});
+
 test("a push to a store whose key is not at hand says whose it is, before anything is written", async (t) => {
   const { team, a, b } = await makeTwo(t);
   await a.trust("acme/one", { "README.md": utf8("one\n") });
