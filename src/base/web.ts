@@ -53,9 +53,9 @@ export function slowestMs(bytes: number): number {
   return (bytes / SLOWEST_BYTES_PER_S) * 1000;
 }
 
-/** What to say of a server that is too slow, or undefined. @param silenceMs - the first silence that is allowed */
-export function slowness({ waitedMs, bytes }: Patience, silenceMs: number): string | undefined {
-  if (waitedMs - silenceMs <= slowestMs(bytes)) return undefined;
+/** What to say of a server that is too slow, or undefined. @param firstMs - how long it may give next to nothing at first */
+export function slowness({ waitedMs, bytes }: Patience, firstMs: number): string | undefined {
+  if (waitedMs - firstMs <= slowestMs(bytes)) return undefined;
   return `too slow: ${bytes} bytes came, fewer than ${SLOWEST_BYTES_PER_S} a second`;
 }
 

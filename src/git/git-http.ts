@@ -15,6 +15,8 @@ export interface HttpLimits {
   readonly answerBytes: number;
   /** Without a byte from the other side. */
   readonly silenceMs: number;
+  /** With next to nothing from there: while a host's hooks look at a push, git sends only now and then that it is alive. */
+  readonly workMs: number;
 }
 
 /** How a host is spoken to. */
@@ -95,7 +97,7 @@ function send(url: URL, request: GitHttpRequest, body: Buffer, ways: HttpWays): 
 
 /** The whole answer, which is then handed over in one piece: the library takes a stream that fails for one that ends. */
 async function collect(answer: IncomingMessage, url: string, limits: HttpLimits): Promise<Uint8Array> {
-  const { answerBytes, silenceMs } = limits;
+  const { answerBytes, silenceMs, workMs } = limits;
   // Not a list of pieces: of one byte each, they would take many times what came.
   let room = Buffer.allocUnsafe(64 * 1024);
   let bytes = 0;
@@ -112,7 +114,7 @@ async function collect(answer: IncomingMessage, url: string, limits: HttpLimits)
         room = more;
       }
       bytes += piece.copy(room, bytes);
-      const slow = slowness({ waitedMs: performance.now() - beganMs, bytes }, silenceMs);
+      const slow = slowness({ waitedMs: performance.now() - beganMs, bytes }, workMs);
       if (slow !== undefined) throw failed(url, slow);
     }
   } catch (error) {

@@ -115,8 +115,10 @@ function folderOf(leaves: readonly Leaf[], objects: GitObject[]): GitId {
   const folders = new Map<string, Leaf[]>();
   for (const { parts, id } of leaves) {
     const [name = "", ...rest] = parts;
+    const inside = folders.get(name);
     if (rest.length === 0) entries.push({ name, kind: "file", id });
-    else folders.set(name, [...(folders.get(name) ?? []), { parts: rest, id }]);
+    else if (inside !== undefined) inside.push({ parts: rest, id });
+    else folders.set(name, [{ parts: rest, id }]);
   }
   for (const [name, inside] of folders) entries.push({ name, kind: "folder", id: folderOf(inside, objects) });
   const tree = gitTree(entries);

@@ -36,7 +36,7 @@ export interface BranchFiles {
 }
 
 /** Metadata of some 100,000 models. */
-const HTTP: HttpLimits = { answerBytes: 1024 ** 3, silenceMs: 120_000 };
+const HTTP: HttpLimits = { answerBytes: 1024 ** 3, silenceMs: 120_000, workMs: 1_800_000 };
 /** Branches by their names, and what becomes of a push: some 200,000 names. */
 const TALK: HttpLimits = { ...HTTP, answerBytes: 16 * 1024 ** 2 };
 /** Metadata as it is held in memory. */

@@ -248,18 +248,10 @@ class Shelf {
     return isCofferError(error, ...LOCKED) && this.#held.has(claimedNumber(place));
   }
 
-  /** Whether the volume can be had without the first of its copies. */
-  async #isSpare(number: number, copies: readonly Held[]): Promise<boolean> {
-    if (copies.length !== 1) return copies.length > 1;
-    if (this.#folders.length === 0) return false;
-    const items = itemsOfVolume(this.signed.index.value, number);
-    return (await lostItems(this.#folders, items)).length === 0;
-  }
-
   /** Of several copies the first that is whole; the others' damage is told. Of one alone its reader finds out. */
   async #goodCopy(number: number): Promise<Held | undefined> {
     const copies = this.#held.get(number) ?? [];
-    while (!this.#whole.has(number) && (await this.#isSpare(number, copies))) {
+    while (copies.length > 1 && !this.#whole.has(number)) {
       const [first] = copies;
       const fault = first === undefined ? undefined : await faultOf(this.signed, first);
       if (fault === undefined) this.#whole.add(number);

@@ -12,7 +12,7 @@ import { fetchBranch } from "../../src/git/git-remote.ts";
 import { makeCertificate } from "../support/certificate.ts";
 import { listenOn } from "../support/offering-server.ts";
 
-const LIMITS = { answerBytes: 8, silenceMs: 30_000 };
+const LIMITS = { answerBytes: 8, silenceMs: 30_000, workMs: 30_000 };
 const HASTY = { ...LIMITS, silenceMs: 200 };
 
 async function serve(t: TestContext, answer: RequestListener): Promise<string> {
@@ -85,7 +85,7 @@ test("a host that drips is not waited for: not its head, not its body, not what 
     });
     return `http://127.0.0.1:${await listenOn(t, server)}/models.git`;
   };
-  const limits = { answerBytes: 1_000_000, silenceMs: 2000 };
+  const limits = { answerBytes: 1_000_000, silenceMs: 2000, workMs: 2000 };
   const ok = "HTTP/1.1 200 OK\r\n";
   for (const [begin, drop, says] of [
     [ok, "x: y\r\n", /cannot be reached \(no answer for 2000 ms\)/],
@@ -99,6 +99,25 @@ test("a host that drips is not waited for: not its head, not its body, not what 
       ended = await askGit({ url, method: "GET" }, limits).catch((error: unknown) => error);
     assert.ok(isCofferError(ended, "REMOTE_FAILED") && says.test(ended.message), String(ended));
   }
+});
+
+test("a host whose hooks take their time may give next to nothing meanwhile, and not for ever", async (t) => {
+  const server = createSocketServer((socket) => {
+    socket.write("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+    let drops = 0;
+    const timer = setInterval(() => {
+      drops += 1;
+      if (drops < 100) socket.write("x");
+      else socket.end();
+    }, 20);
+    socket.on("close", () => clearInterval(timer));
+    socket.on("error", () => undefined);
+  });
+  const url = `http://127.0.0.1:${await listenOn(t, server)}/models.git`;
+  const patient = { answerBytes: 1_000_000, silenceMs: 600_000, workMs: 600_000 };
+  assert.equal((await askGit({ url, method: "GET" }, patient)).bytes.length, 99);
+  const slow = { code: "REMOTE_FAILED", message: /too slow/ };
+  await assert.rejects(askGit({ url, method: "GET" }, { ...patient, workMs: 0 }), slow);
 });
 
 test("https: only with a certificate by an authority that is believed, whatever the environment says", async (t) => {

@@ -8,7 +8,7 @@ import { type TestContext, test } from "node:test";
 import { type Item, itemPath } from "../../src/sync/source.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { openBundles } from "../../src/sync/volumes.ts";
-import { emptyFolder, everything, folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
+import { collect, emptyFolder, everything, folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
 import { makeSafetensors, makeStoreFixture } from "../support/store-fixture.ts";
 
 interface World {
@@ -73,22 +73,24 @@ test("of two folders the one whose copy is whole is read, for each item by itsel
     assert.deepEqual(await readOf(folders), { read: expected, missing: [], faults: [] });
 });
 
-test("a damaged volume is not used where its items lie untarred, and is where they do not", async (t) => {
+test("a damaged volume is read as far as it is good, though its items lie untarred beside it", async (t) => {
   const scene = await world(t);
   const [side] = scene.sides;
   const { made, tars } = scene;
-  const { read: expected } = await readOf([side]);
   const first = join(tars, volumeFileName(made.bundle.index.id, 1, made.volumes.length));
   truncateSync(first, readFileSync(first).length - 1024);
-  assert.deepEqual(await readOf([tars, side]), { read: expected, missing: [], faults: ["VOLUME_DAMAGED"] });
-  const [lost] = allOf(scene);
-  assert.ok(lost !== undefined);
-  rmSync(join(side, itemPath(lost)));
-  await assert.rejects(
-    readOf([tars, side]),
-    { code: "VOLUME_DAMAGED" },
-    "the tar has that item, and then is at its end",
-  );
+  // Nobody can tell by its bytes whether a signature there is the one that was sent.
+  for (const item of allOf(scene)) if (item.kind === "signature") spoil(join(side, itemPath(item)));
+  const { bundles } = await openBundles([placeOf(tars), placeOf(side)]);
+  const damage: string[] = [];
+  const signatures: string[] = [];
+  const isSmall = (item: Item): boolean => item.kind !== "blob";
+  for await (const { item, read } of bundles[0]?.parcels(isSmall, ({ code }) => void damage.push(code)) ?? []) {
+    const bytes = (await collect(read())).toString("latin1");
+    if (item.kind === "signature" && bytes.endsWith("-----END SSH SIGNATURE-----\n")) signatures.push(itemPath(item));
+  }
+  const sent = allOf(scene).filter(({ kind }) => kind === "signature");
+  assert.deepEqual([damage, signatures], [["VOLUME_DAMAGED"], sent.map(itemPath)]);
 });
 
 test("a folder that is called like a volume is told as one", async (t) => {

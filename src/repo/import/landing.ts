@@ -268,14 +268,8 @@ export class Quarantine {
     const head = await store.head();
     if (head.number <= before.number + entries.length) return [];
     const unions = new Unions();
-    if (
-      !(await this.#tellDenied(
-        head,
-        await Upstream.gather(store, this.#theirs, arrivals, head, this.#work.beside),
-        unions,
-      ))
-    )
-      return [];
+    const upstream = await Upstream.gather(store, this.#theirs, arrivals, head, this.#work.beside);
+    if (!(await this.#tellDenied(head, upstream, unions))) return [];
     await writer.flush();
     const late = await applyChanges(store, unions.changes(), note, most);
     await writer.confirm();
