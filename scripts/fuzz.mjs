@@ -17,7 +17,7 @@ const ABOUT = {
     floor: 85,
     files: [
       ...["age-header", "age-stream", "sealed", "bundle-index", "check", "index-rules", "input", "log-points", "look"],
-      ...["medium", "pipe", "places", "rule", "source", "tar"],
+      ...["medium", "pipe", "places", "rule", "source", "tar", "untarred"],
       ...["volume-note", "volume-reader", "volume-rules", "volumes"],
     ]
       .map((name) => `src/sync/${name}.ts`)
