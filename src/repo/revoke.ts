@@ -49,6 +49,8 @@ export interface RevokeRequest {
 
 /** What a revocation would do, or has done. */
 export interface RevokePlan {
+  /** What it was made from: on that head, it is the answer to that request, and need not be worked out again. */
+  readonly basis: { readonly head: Digest; readonly request: RevokeRequest };
   readonly name: Name;
   readonly manifest: Digest;
   readonly revokes: Revokes;
@@ -78,32 +80,28 @@ export interface Revoked extends RevokePlan {
 export async function planRevoke(store: Store, request: RevokeRequest): Promise<RevokePlan> {
   // A head that is new to this machine is remembered first, and even that takes an inode.
   const head = await withReserve(store, () => store.head());
-  return plan(store, head, await readPolicies(store, head), request, true);
+  return withNames(store, true, (namesAt) => planAt(store, head, request, namesAt));
 }
 
-/** @param mayWrite - to the local index, by which the names are found: not within a transaction */
-async function plan(
-  store: Store,
-  head: HeadView,
-  policies: Policies,
-  request: RevokeRequest,
-  mayWrite: boolean,
-): Promise<RevokePlan> {
-  const names = await openNames(store, head, { mayWrite });
+/** The names as of a head, which rises from call to call; opened by the first. */
+type NamesAt = (head: HeadView) => Promise<Names>;
+
+async function withNames<T>(store: Store, mayWrite: boolean, run: (namesAt: NamesAt) => Promise<T>): Promise<T> {
+  let names: Names | undefined;
   try {
-    return await planWith(store, head, policies, request, names);
+    return await run(async (head) => {
+      if (names === undefined) names = await openNames(store, head, { mayWrite });
+      else await names.follow(head);
+      return names;
+    });
   } finally {
-    await names.close();
+    await names?.close();
   }
 }
 
-async function planWith(
-  store: Store,
-  head: HeadView,
-  policies: Policies,
-  request: RevokeRequest,
-  names: Names,
-): Promise<RevokePlan> {
+async function planAt(store: Store, head: HeadView, request: RevokeRequest, namesAt: NamesAt): Promise<RevokePlan> {
+  const names = await namesAt(head);
+  const policies = await readPolicies(store, head);
   const { name } = request;
   const { revokers } = needRule(policies, name);
   const heads = await readHeads(store, head, policies, name);
@@ -122,6 +120,7 @@ async function planWith(
   const revokes = denies?.value.revokes ?? waiting?.value.revokes ?? fresh;
   const falling = await holdersThatFall(policies, name, revokes, holders);
   return {
+    basis: { head: head.id, request },
     name,
     manifest,
     revokes,
@@ -157,12 +156,14 @@ interface Holder {
   readonly manifest: Stored<Manifest>;
 }
 
-/** Trusted names by the bytes that they hold, each read through the ref tree and once. */
+/** Trusted names by the bytes that they hold, each read through the ref tree and once; each digest looked up once. */
 class Holders {
   private readonly store: Store;
   private readonly head: HeadView;
   private readonly names: Names;
   private readonly read = new Map<string, Holder | undefined>();
+  private readonly named = new Map<Digest, readonly Name[]>();
+  private unreadable: readonly Name[] | undefined;
 
   constructor(store: Store, head: HeadView, names: Names) {
     this.store = store;
@@ -175,10 +176,19 @@ class Holders {
    * @throws CofferError CORRUPT - a name cannot be read that holds it, or may hold it
    */
   async *of(digest: Digest): AsyncGenerator<Holder> {
-    for (const name of [...(await this.names.holders(digest)), ...(await this.names.unreadable())]) {
+    for (const name of await this.candidates(digest)) {
       const holder = await this.holder(name);
       if (holder !== undefined && holds(holder.manifest, digest)) yield holder;
     }
+  }
+
+  private async candidates(digest: Digest): Promise<readonly Name[]> {
+    const known = this.named.get(digest);
+    if (known !== undefined) return known;
+    this.unreadable ??= await this.names.unreadable();
+    const found = [...(await this.names.holders(digest)), ...this.unreadable];
+    this.named.set(digest, found);
+    return found;
   }
 
   private async holder(name: Name): Promise<Holder | undefined> {
@@ -259,21 +269,34 @@ export function revoke(store: Store, request: RevokeRequest, signer: Signer, sho
   return withReserve(store, () => revokeOnce(store, request, signer, shown));
 }
 
-async function revokeOnce(
+function revokeOnce(
   store: Store,
   request: RevokeRequest,
   signer: Signer,
   shown: RevokePlan | undefined,
 ): Promise<Revoked> {
+  return withNames(store, shown === undefined, async (namesAt) => {
+    const read = shown ?? (await planAt(store, await store.head(), request, namesAt));
+    return signAndDeny(store, request, signer, read, namesAt);
+  });
+}
+
+async function signAndDeny(
+  store: Store,
+  request: RevokeRequest,
+  signer: Signer,
+  read: RevokePlan,
+  namesAt: NamesAt,
+): Promise<Revoked> {
   const issuedAt = formatTime(store.ports.clock());
-  const read = shown ?? (await planRevoke(store, request));
   let done: Omit<Revoked, "entry"> | undefined;
   let committed = false;
   const entry = await store.commit(async (head) => {
     const policies = await readPolicies(store, head);
     const { revokers } = needRule(policies, request.name);
     needOwner(newestPolicy(policies), revokers.principals, signer.publicKey, `revokers of ${request.name.text}`);
-    const planned = await plan(store, head, policies, request, false);
+    const isSame = read.basis.head === head.id && read.basis.request === request;
+    const planned = isSame ? read : await planAt(store, head, request, namesAt);
     if (planned.already !== undefined) {
       done = { ...planned, statement: planned.already, signed: [] };
       committed = false;

@@ -11,24 +11,10 @@ import { openPipe } from "../../src/sync/pipe.ts";
 import type { Source } from "../../src/sync/source.ts";
 import { writeVolume } from "../../src/sync/volume-writer.ts";
 import { copied } from "../support/bundles.ts";
-import { inMemory, type Member, makeTeam, model } from "../support/team-stores.ts";
+import { overtake } from "../support/overtake.ts";
+import { inMemory, makeTeam, model } from "../support/team-stores.ts";
 
 const NAME = "acme/tiny@v1";
-
-/** The next commit of `member` that is to move something decides so, and then `rival` comes first. */
-function overtake({ store }: Member, rival: () => Promise<void>): void {
-  const commit = store.commit.bind(store);
-  let done = false;
-  store.commit = (act) =>
-    commit(async (head) => {
-      const draft = await act(head);
-      if (!done && draft !== undefined && draft.moves.length > 0) {
-        done = true;
-        await rival();
-      }
-      return draft;
-    });
-}
 
 const outcomesOf = ({ names }: ImportReport): string[] => names.map(({ outcome }) => outcome);
 

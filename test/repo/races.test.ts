@@ -11,6 +11,7 @@ import { checkout, pathOf } from "../../src/repo/materialise.ts";
 import { promote } from "../../src/repo/promote.ts";
 import { planRevoke, revoke } from "../../src/repo/revoke.ts";
 import { openStore } from "../../src/repo/store.ts";
+import { overtake } from "../support/overtake.ts";
 import { makeSafetensors, makeStoreFixture, ruleFor } from "../support/store-fixture.ts";
 
 const weights = (seed: number): Record<string, Uint8Array> => ({ "model.safetensors": makeSafetensors(1000, seed) });
@@ -33,6 +34,21 @@ test("a revocation of what was shown is not made of what came there since", asyn
   );
   const again = await planRevoke(fixture.store, request);
   assert.notEqual((await revoke(fixture.store, request, fixture.signers.carol, again)).entry, undefined);
+});
+
+test("a revocation that another writer is quicker than is planned anew on what that one left", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const one = await fixture.trust("acme/tiny", weights(1));
+  const store = await fixture.open();
+  const request = { name: NAME, also: [] };
+  overtake({ store }, () =>
+    fixture.trust("acme/copy", { ...weights(1), "second.safetensors": makeSafetensors(100, 3) }),
+  );
+  await refused(revoke(store, request, fixture.signers.carol), "REF_MOVED");
+  const again = await fixture.open();
+  overtake({ store: again }, () => fixture.trust("acme/other", weights(4)));
+  const done = await revoke(again, request, fixture.signers.carol);
+  assert.deepEqual([done.revokes.blobs, done.kept.map(({ blob }) => blob)], [[], one.files.map((file) => file.sha256)]);
 });
 
 test("the second revoker is shown what the first signed, all that falls with it, and signs exactly that", async (t) => {

@@ -6,6 +6,8 @@ import type { Entry } from "./keys.ts";
 export type Entries = AsyncIterable<readonly Entry[]>;
 
 const BATCH = 512;
+/** The first batch of a merged flow, each one after it twice as large: who looks for one key takes few. */
+const FIRST_MERGED = 8;
 
 /** One entry at a time, without a promise for each. */
 export class EntryStream {
@@ -48,6 +50,7 @@ export class EntryStream {
 export async function* merged(sources: readonly Entries[]): AsyncGenerator<readonly Entry[]> {
   const streams = await Promise.all(sources.map((source) => EntryStream.open(source)));
   let batch: Entry[] = [];
+  let full = FIRST_MERGED;
   for (;;) {
     let least: Entry | undefined;
     for (const { current } of streams) {
@@ -61,9 +64,10 @@ export async function* merged(sources: readonly Entries[]): AsyncGenerator<reado
       const wait = stream.advance();
       if (wait !== undefined) await wait;
     }
-    if (batch.length < BATCH) continue;
+    if (batch.length < full) continue;
     yield batch;
     batch = [];
+    full = Math.min(2 * full, BATCH);
   }
   yield batch;
 }
