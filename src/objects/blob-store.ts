@@ -41,7 +41,7 @@ export async function stageBlob(
   sizeBytes = 0,
 ): Promise<StagedBlob> {
   const temp = tempPath(files, random);
-  const file = await createTemp(files, temp, 0o444);
+  const file = await createTemp(files, temp, 0o444, sizeBytes);
   try {
     const hasher = new ChunkHasher(sizeBytes);
     for await (const piece of source) await Promise.all([file.write(piece), hasher.update(piece)]);

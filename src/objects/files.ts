@@ -72,8 +72,11 @@ export interface Files {
   read(path: string, limitBytes: number): Promise<Uint8Array | undefined>;
   /** Opens a regular file for reading, not following a link; undefined if absent. */
   open(path: string): Promise<OpenFile | undefined>;
-  /** Creates a file that must not exist (`wx`); undefined if it exists. `mode` such as 0o444. */
-  create(path: string, mode: number): Promise<NewFile | undefined>;
+  /**
+   * Creates a file that must not exist (`wx`); undefined if it exists. `mode` such as 0o444.
+   * @param expectedBytes - how much will come, as far as is known: much may go to the disk without staying in memory
+   */
+  create(path: string, mode: number, expectedBytes?: number): Promise<NewFile | undefined>;
   /** link(2): a second name for the same file; false if `to` exists. */
   link(from: string, to: string): Promise<boolean>;
   /** rename(2): replaces `to` in one step. */

@@ -43,8 +43,8 @@ export function tempPath(files: Files, random: Random): string {
  * A new file under a temporary name; the caller closes it.
  * @throws CofferError IO_ERROR - also where 128 random bits were not fresh
  */
-export async function createTemp(files: Files, path: string, mode: number): Promise<NewFile> {
-  const file = await files.create(path, mode);
+export async function createTemp(files: Files, path: string, mode: number, expectedBytes?: number): Promise<NewFile> {
+  const file = await files.create(path, mode, expectedBytes);
   if (file === undefined) throw new CofferError("IO_ERROR", "temporary file: expected a fresh name, found it taken");
   return file;
 }

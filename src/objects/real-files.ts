@@ -25,6 +25,7 @@ import {
 import { resolve } from "node:path";
 import { CofferError, systemCode } from "../base/errors.ts";
 import { fsyncOf, isEmptyFolder, namesUpTo, shareLikeParent, sortByBytes } from "./descriptors.ts";
+import { type DirectWrites, isWrittenDirectly, OWNER_WRITES, openDirect } from "./direct-writes.ts";
 import { attempt, fileError, notRegular, overLimit, overMany } from "./file-errors.ts";
 import type { FileStat, Files, NewFile, OpenFile, Writer } from "./files.ts";
 import { NodeNewFile, NodeOpenFile, toFileStat } from "./real-handles.ts";
@@ -92,18 +93,23 @@ class NodeFiles implements RealFiles {
     return opened && new NodeOpenFile(opened.fd, path);
   }
 
-  async create(path: string, mode: number): Promise<NewFile | undefined> {
+  async create(path: string, mode: number, expectedBytes = 0): Promise<NewFile | undefined> {
     const absolute = this.#at(path);
-    const fd = unless("EEXIST", undefined, "create", path, () => openSync(absolute, CREATE_FLAGS, mode));
+    const isDirect = isWrittenDirectly(expectedBytes);
+    const first = isDirect ? mode | OWNER_WRITES : mode;
+    const fd = unless("EEXIST", undefined, "create", path, () => openSync(absolute, CREATE_FLAGS, first));
     if (fd === undefined) return undefined;
+    let direct: DirectWrites | undefined;
     try {
+      if (isDirect) direct = openDirect(fd);
       fchmodSync(fd, mode); // the umask may have taken bits away at open
     } catch (error) {
+      await direct?.close();
       closeSync(fd);
       attempt("remove", path, () => unlinkSync(absolute));
       throw fileError(error, "set the mode of", path);
     }
-    return new NodeNewFile(fd, path);
+    return new NodeNewFile(fd, path, direct);
   }
 
   async link(from: string, to: string): Promise<boolean> {

@@ -6,6 +6,7 @@
 import { type BigIntStats, closeSync, fchmodSync, fstatSync } from "node:fs";
 import { CofferError } from "../base/errors.ts";
 import { datasyncOf, fsyncOf, readAt, writeAt } from "./descriptors.ts";
+import type { DirectWrites } from "./direct-writes.ts";
 import { attempt, checkPosition, fileError } from "./file-errors.ts";
 import type { FilePlace, FileStat, NewFile, OpenFile } from "./files.ts";
 import { placeOf } from "./mounts.ts";
@@ -14,7 +15,7 @@ export class NodeOpenFile implements OpenFile {
   protected readonly fd: number;
   protected readonly path: string;
   #closed = false;
-  #running = new Set<Promise<number | undefined>>();
+  #running = new Set<Promise<unknown>>();
 
   constructor(fd: number, path: string) {
     this.fd = fd;
@@ -64,7 +65,7 @@ export class NodeOpenFile implements OpenFile {
   }
 
   /** Runs one call on the thread pool and holds `close` back until it has ended. */
-  protected async run<T extends number | undefined>(doing: string, call: () => Promise<T>): Promise<T> {
+  protected async run<T>(doing: string, call: () => Promise<T>): Promise<T> {
     this.checkOpen();
     const running = call();
     this.#running.add(running);
@@ -85,18 +86,28 @@ export class NodeOpenFile implements OpenFile {
 const BEHIND_BYTES = 128 * 1024 * 1024;
 
 export class NodeNewFile extends NodeOpenFile implements NewFile {
+  readonly #direct: DirectWrites | undefined;
   #sizeBytes = 0;
   #sentBytes = 0;
   #sending: Promise<void> | undefined;
   #failure: unknown;
+  #closing = false;
+
+  /** @param direct - on the same file, which is then written by it alone */
+  constructor(fd: number, path: string, direct?: DirectWrites) {
+    super(fd, path);
+    this.#direct = direct;
+  }
 
   async write(bytes: Uint8Array): Promise<void> {
     const start = this.#sizeBytes;
     this.#sizeBytes += bytes.length; // taken before the first await: writes may overlap
+    const direct = this.#direct;
     let written = 0;
     while (written < bytes.length) {
       const rest = bytes.subarray(written);
-      written += await this.#final("write", () => writeAt(this.fd, rest, start + written));
+      if (direct === undefined) written += await this.#final("write", () => writeAt(this.fd, rest, start + written));
+      else written += await this.#final("write", () => direct.write(rest).then(() => rest.length));
     }
     if (this.#sending === undefined && this.#sizeBytes - this.#sentBytes >= BEHIND_BYTES) this.#sending = this.#send();
   }
@@ -108,13 +119,42 @@ export class NodeNewFile extends NodeOpenFile implements NewFile {
     this.#sending = undefined;
   }
 
+  /** Nothing of what was written is in our own buffers then. */
+  async #flush(): Promise<void> {
+    const direct = this.#direct;
+    if (direct !== undefined) await this.#final("write", () => direct.flush());
+  }
+
+  override async read(buffer: Uint8Array, position: number): Promise<number> {
+    await this.#flush();
+    return super.read(buffer, position);
+  }
+
+  override async stat(): Promise<FileStat> {
+    await this.#flush();
+    return super.stat();
+  }
+
+  override async close(): Promise<void> {
+    if (this.#direct === undefined) return super.close();
+    if (this.#closing) return;
+    this.#closing = true;
+    try {
+      if (this.#failure === undefined) await this.#flush();
+    } finally {
+      await this.#direct.close();
+      await super.close();
+    }
+  }
+
   override async fsync(): Promise<void> {
     await this.#sending; // the system tells a failure once, and may tell it there
+    await this.#flush();
     await this.#final("fsync", () => fsyncOf(this.fd));
   }
 
   /** After one failure nothing succeeds: Linux drops the pages of a failed fsync, and the next fsync reports success. */
-  async #final<T extends number | undefined>(doing: string, call: () => Promise<T>): Promise<T> {
+  async #final<T>(doing: string, call: () => Promise<T>): Promise<T> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
       return await this.run(doing, call);

@@ -11,7 +11,7 @@ export function subFolder(files: Files, folder: string): Files {
     writer: files.writer,
     read: (path, limitBytes) => files.read(at(path), limitBytes),
     open: (path) => files.open(at(path)),
-    create: (path, mode) => files.create(at(path), mode),
+    create: (path, mode, expectedBytes) => files.create(at(path), mode, expectedBytes),
     link: (from, to) => files.link(at(from), at(to)),
     rename: (from, to) => files.rename(at(from), at(to)),
     remove: (path) => files.remove(at(path)),

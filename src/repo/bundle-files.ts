@@ -78,10 +78,10 @@ async function writeOne(
   { random, sealing, onBytes }: WriteOptions,
 ): Promise<number> {
   const temp = partName(files, random);
-  const file = await files.create(temp, 0o644);
-  if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
   const clearBytes = volumeBytesOf(bundle.index, number);
   const all = sealing?.sealedBytes(clearBytes) ?? clearBytes;
+  const file = await files.create(temp, 0o644, all);
+  if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
   const clear = writeVolume(sender, bundle, number);
   let done = 0;
   try {

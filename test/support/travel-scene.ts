@@ -131,7 +131,7 @@ export interface Travel {
   readonly createNews: readonly string[];
 }
 
-function stageOf(folder: string, { location }: Member): Stage {
+export function stageOf(folder: string, { location }: Member): Stage {
   const stage = new Stage(folder);
   cpSync(location.root, stage.store, { recursive: true });
   cpSync(location.stateHome, stage.stateHome, { recursive: true });

@@ -74,22 +74,22 @@ export class Staging {
   }
 
   /** A fresh file of this import, which goes when it ends. */
-  async #create(name: string): Promise<{ readonly path: string; readonly file: NewFile }> {
+  async #create(name: string, sizeBytes = 0): Promise<{ readonly path: string; readonly file: NewFile }> {
     const path = `${this.#folder}/${tempName(this.#files.writer, this.#random)}${name}`;
-    const file = await this.#createIn(path);
+    const file = await this.#createIn(path, sizeBytes);
     if (file === undefined) throw new CofferError("IO_ERROR", "temporary name taken; expected a fresh one");
     return { path, file };
   }
 
-  async #createIn(path: string): Promise<NewFile | undefined> {
+  async #createIn(path: string, sizeBytes: number): Promise<NewFile | undefined> {
     await this.#files.makeFolder(this.#folder);
     try {
-      return await this.#files.create(path, 0o444);
+      return await this.#files.create(path, 0o444, sizeBytes);
     } catch (error) {
       if ((await this.#files.stat(this.#folder)) !== undefined) throw error;
       // A gc saw it empty; it does not see that twice, as the next thing here is a file of ours.
       await this.#files.makeFolder(this.#folder);
-      return this.#files.create(path, 0o444);
+      return this.#files.create(path, 0o444, sizeBytes);
     }
   }
 
@@ -120,8 +120,8 @@ export class Staging {
     }
   }
 
-  #createFor(blob: Digest, part: number) {
-    return this.#create(nameOf(blob, part));
+  #createFor(blob: Digest, part: number, sizeBytes: number) {
+    return this.#create(nameOf(blob, part), sizeBytes);
   }
 
   #partsOf(sizeBytes: number): number {
@@ -210,7 +210,7 @@ export class Staging {
     if (this.#open !== undefined && current === blob && run !== undefined && run.from + run.count === part)
       return this.#open;
     await this.#close();
-    const { path, file } = await this.#createFor(blob, part);
+    const { path, file } = await this.#createFor(blob, part, sizeBytes);
     const fresh = { path, from: part, count: 0 };
     this.#runs.set(blob, [...(this.#runs.get(blob) ?? []), fresh]);
     this.#open = { blob, run: fresh, file, hasher: new ChunkHasher(sizeBytes) };
@@ -310,7 +310,7 @@ export class Staging {
 
   async #joined({ blob, sizeBytes }: BlobWanted, runs: readonly Run[]): Promise<StagedBlob> {
     await this.#close();
-    const { path, file: target } = await this.#createFor(blob, 0);
+    const { path, file: target } = await this.#createFor(blob, 0, sizeBytes);
     const hasher = new ChunkHasher(sizeBytes);
     try {
       for (const { path: from, from: first, count } of runs) {

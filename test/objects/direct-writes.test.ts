@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from "node:assert/strict";
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { isCofferError } from "../../src/base/errors.ts";
+import { DirectWrites } from "../../src/objects/direct-writes.ts";
+import type { NewFile } from "../../src/objects/files.ts";
+import { openRealFiles } from "../../src/objects/real-files.ts";
+import { NodeNewFile } from "../../src/objects/real-handles.ts";
+
+const MIB = 1024 * 1024;
+const LARGE = 64 * MIB;
+const linuxOnly = { skip: process.platform !== "linux" };
+
+function folderOf(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), "coffer-direct-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Bytes that say where they stand, so that nothing can change places unnoticed. */
+function bytesAt(position: number, length: number): Uint8Array {
+  const words = new Uint32Array(Math.ceil(length / 4) + 1);
+  const first = Math.floor(position / 4);
+  for (let at = 0; at < words.length; at += 1) words[at] = Math.imul(first + at, 0x9e3779b1);
+  return new Uint8Array(words.buffer).subarray(position % 4, (position % 4) + length);
+}
+
+/** The flags of this process's descriptors on a file, as the system tells them. */
+function flagsOn(path: string): number[] {
+  const found: number[] = [];
+  for (const fd of readdirSync("/proc/self/fd")) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`) !== path) continue;
+      found.push(
+        Number.parseInt(/flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"))?.[1] ?? "", 8),
+      );
+    } catch (error) {
+      assert.match(String(error), /ENOENT/); // the one by which the folder was listed
+    }
+  }
+  return found;
+}
+
+/** Whether files in a folder can be written past the cache at all: tmpfs and some others could not, once. */
+function knowsDirect(folder: string): boolean {
+  try {
+    closeSync(openSync(join(folder, "probe"), constants.O_CREAT | constants.O_WRONLY | constants.O_DIRECT, 0o600));
+    return true;
+  } catch (error) {
+    assert.match(String(error), /EINVAL/);
+    return false;
+  }
+}
+
+const ODD = [1, 4095, 4 * MIB - 1, 1, 0, 4 * MIB + 1, 9 * MIB, 512, 8 * MIB, 3 * MIB + 511, 17 * MIB, 4 * MIB];
+
+test(
+  "of a large file every byte comes to lie where it belongs, however pieces fall and overlap",
+  linuxOnly,
+  async (t) => {
+    const folder = folderOf(t);
+    const files = openRealFiles(folder);
+    const file = await files.create("file", 0o444, LARGE);
+    assert.ok(file);
+    const direct = flagsOn(join(folder, "file")).filter((flags) => (flags & constants.O_DIRECT) !== 0);
+    assert.equal(direct.length, knowsDirect(folder) ? 1 : 0);
+    let sizeBytes = 0;
+    const append = (length: number): Promise<void> => {
+      const bytes = bytesAt(sizeBytes, length).slice();
+      sizeBytes += length;
+      return file.write(bytes).then(() => void bytes.fill(0)); // it is the caller's again
+    };
+    const check = async (from: number): Promise<void> => {
+      const found = new Uint8Array(sizeBytes - from + 1);
+      assert.equal(await file.read(found, from), sizeBytes - from);
+      assert.equal(Buffer.compare(found.subarray(0, -1), bytesAt(from, sizeBytes - from)), 0);
+    };
+    for (const length of ODD) await append(length);
+    await check(0);
+    await Promise.all(ODD.map(append));
+    assert.equal(Number((await file.stat()).sizeBytes), sizeBytes);
+    await append(12_345);
+    await check(sizeBytes - 20_000);
+    await file.fsync();
+    await append(5 * MIB + 3);
+    await file.fsync();
+    await file.close();
+    await file.close();
+    assert.equal(Buffer.compare(readFileSync(join(folder, "file")), bytesAt(0, sizeBytes)), 0);
+    assert.equal(statSync(join(folder, "file")).mode & 0o777, 0o444);
+    assert.deepEqual(flagsOn(join(folder, "file")), []);
+  },
+);
+
+test("what was written to a large file is in it once it is closed, also without fsync", linuxOnly, async (t) => {
+  const folder = folderOf(t);
+  const file = await openRealFiles(folder).create("file", 0o644, LARGE);
+  await file?.write(bytesAt(0, 6 * MIB + 7));
+  await Promise.all([file?.close(), file?.close()]);
+  assert.equal(Buffer.compare(readFileSync(join(folder, "file")), bytesAt(0, 6 * MIB + 7)), 0);
+});
+
+/** A large new file whose whole blocks go to `device`, and the rest to `path`. */
+function writingTo(path: string, device: string): NewFile {
+  const fd = openSync(path, "wx+");
+  return new NodeNewFile(fd, "volume", new DirectWrites(fd, openSync(device, "w")));
+}
+
+// What the system takes there is a number: all else is EINVAL, as from a file system that wants other blocks.
+test("where the system refuses such writes, all is written the usual way", linuxOnly, async (t) => {
+  const path = join(folderOf(t), "file");
+  const file = writingTo(path, "/proc/self/oom_score_adj");
+  for (let at = 0; at < 3; at += 1) await file.write(bytesAt(at * 5 * MIB, 5 * MIB));
+  await file.fsync();
+  await file.close();
+  assert.equal(Buffer.compare(readFileSync(path), bytesAt(0, 15 * MIB)), 0);
+});
+
+test(
+  "a write that fails behind the writer's back is told by a later call, and by each after it",
+  linuxOnly,
+  async (t) => {
+    const isFull = (error: unknown): boolean => isCofferError(error, "NO_SPACE");
+    const piece = new Uint8Array(4 * MIB);
+    const ways: readonly ((file: NewFile) => Promise<unknown>)[] = [
+      (file) => file.fsync(),
+      (file) => file.stat(),
+      (file) => file.read(new Uint8Array(1), 0),
+      (file) => file.close(),
+      (file) => Promise.all([file.write(piece), file.write(piece)]),
+    ];
+    for (const way of ways) {
+      const file = writingTo(join(folderOf(t), "file"), "/dev/full");
+      await file.write(piece);
+      await assert.rejects(way(file), isFull);
+      await file.close();
+      const other = writingTo(join(folderOf(t), "file"), "/dev/full");
+      await other.write(piece);
+      await assert.rejects(other.fsync(), isFull);
+      await assert.rejects(other.write(piece), isFull);
+      await assert.rejects(other.fsync(), isFull);
+      await other.close();
+    }
+  },
+);
