@@ -30,17 +30,23 @@ interface Walk {
   readonly head: HeadView;
   readonly policies: Policies;
   readonly found: Findings;
-  readonly wanted: Map<Digest, WantedBlob>;
+  readonly wanted: Wanted;
 }
 
-/** A blob of manifests that are not revoked by name. */
-export interface WantedBlob {
+/** What one manifest that is not revoked by name says of a blob. */
+export interface Claim {
+  readonly manifest: Digest;
   readonly file: ManifestFile;
-  readonly manifests: Digest[];
+  /** It stands under a trusted name. */
+  readonly trusted: boolean;
 }
+
+/** All that is said of each blob. */
+export type Wanted = Map<Digest, [Claim, ...Claim[]]>;
+export type Claims = readonly [Claim, ...Claim[]];
 
 /** @returns how many refs were followed */
-export async function checkRefs(store: Store, found: Findings, wanted: Map<Digest, WantedBlob>): Promise<number> {
+export async function checkRefs(store: Store, found: Findings, wanted: Wanted): Promise<number> {
   const head = await store.head();
   const walk: Walk = { store, head, policies: await readPolicies(store, head), found, wanted };
   let count = 0;
@@ -85,18 +91,19 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
   }
 }
 
-async function wantManifest({ store, wanted }: Walk, id: Digest): Promise<void> {
+async function wantManifest({ store, wanted }: Walk, id: Digest, trusted = false): Promise<void> {
   const manifest = await readManifest(store, id);
   for (const file of manifest.value.files) {
+    const claim = { manifest: id, file, trusted };
     const known = wanted.get(file.sha256);
-    if (known === undefined) wanted.set(file.sha256, { file, manifests: [id] });
-    else known.manifests.push(id);
+    if (known === undefined) wanted.set(file.sha256, [claim]);
+    else known.push(claim);
   }
 }
 
 /** What this store has looked at has been here, whole: its own evidence says so. The rest may be still to come. */
-export async function wasHere(store: Store, head: HeadView, { manifests }: WantedBlob): Promise<boolean> {
-  for (const manifest of manifests) {
+export async function wasHere(store: Store, head: HeadView, claims: Claims): Promise<boolean> {
+  for (const { manifest } of claims) {
     for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
       const stored = await readObject(store.objects, id, "evidence", parseEvidence);
       if ((await signersOf(store.files, stored, "coffer-evidence", [store.storeKey])).size > 0) return true;
@@ -129,7 +136,7 @@ async function checkHeads(walk: Walk, ref: RefPath, name: Name): Promise<void> {
   if (only === undefined) found.problem("CORRUPT", ref, "an empty list of heads");
   else if (ref !== place) found.problem("CORRUPT", ref, `expected these heads under ${place}`);
   if (!one) return;
-  await wantManifest(walk, only.value.manifest);
+  await wantManifest(walk, only.value.manifest, true);
   const [reason] = verdict.reasons;
   if (reason === undefined || reason.code === "CORRUPT") return;
   // Somebody decided that; the name's own people may still revoke it, or promote other bytes.

@@ -9,14 +9,13 @@ import { ERRORS, type ErrorCode, EXIT, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { counted, sizeText } from "../base/quantity.ts";
 import { printable } from "../base/text.ts";
-import { hashFile } from "../objects/chunk-hasher.ts";
-import type { ManifestFile } from "../objects/documents/manifest.ts";
-import { blobPath, IMPORT_PREFIX, namesIn, TEMP_FOLDER } from "../objects/layout.ts";
+import { type HashedBlob, hashFile } from "../objects/chunk-hasher.ts";
+import { blobPath, IMPORT_PREFIX, namesIn, objectPath, TEMP_FOLDER } from "../objects/layout.ts";
 import { readStored } from "../objects/object-store.ts";
 import { statKept, TRASH_FOLDER } from "../objects/trash.ts";
 import { areViewsBehind } from "../refs/follow.ts";
 import { checkViews, repairViews } from "../refs/views.ts";
-import { checkRefs, type WantedBlob, wasHere } from "./fsck-refs.ts";
+import { type Claim, type Claims, checkRefs, type Wanted, wasHere } from "./fsck-refs.ts";
 import { checkTrash } from "./fsck-trash.ts";
 import { stagingTally } from "./gc.ts";
 import { INCOMING_FOLDER } from "./move-in.ts";
@@ -87,19 +86,19 @@ export async function fsck(store: Store, onStep: (step: string) => void = () => 
   checked.objects = await checkFolders(store, "objects", found, (path, id) => checkObject(store, path, id, found));
   await checkSignatureFiles(store, found);
   onStep("refs");
-  const wanted = new Map<Digest, WantedBlob>();
+  const wanted: Wanted = new Map();
   await found.attempt("refs", async () => {
     checked.refs = await checkRefs(store, found, wanted);
   });
   onStep("blobs");
   checked.blobs = await checkFolders(store, "blobs", found, (path, id) =>
-    checkBlob(store, path, id, wanted.get(id)?.file, found),
+    checkBlob(store, path, id, wanted.get(id), found),
   );
   await found.attempt("blobs", () => checkMissingBlobs(store, wanted, found));
   await found.attempt(TRASH_FOLDER, () =>
     checkTrash(store, found, {
       objects: (path, id) => checkObject(store, path, id, found),
-      blobs: (path, id) => checkBlob(store, path, id, wanted.get(id)?.file, found),
+      blobs: (path, id) => checkBlob(store, path, id, wanted.get(id), found),
     }),
   );
   await found.attempt(TEMP_FOLDER, () => checkTemp(store, found));
@@ -220,7 +219,7 @@ async function checkBlob(
   store: Store,
   path: string,
   id: Digest,
-  claim: ManifestFile | undefined,
+  claims: Claims | undefined,
   found: Findings,
 ): Promise<void> {
   const file = await store.files.open(path);
@@ -228,29 +227,39 @@ async function checkBlob(
   try {
     const actual = await hashFile(file);
     if (actual.sha256 !== id) return found.problem("CORRUPT", path, `its bytes are those of ${short(actual.sha256)}`);
-    if (claim === undefined) return;
-    if (claim.size !== actual.sizeBytes) found.problem("CORRUPT", path, `a manifest says ${claim.size} bytes`);
-    if (claim.chunks !== actual.chunks?.id) found.problem("CORRUPT", path, "a manifest names another chunk list");
-    if (claim.chunks !== undefined && (await store.objects.read(claim.chunks)) === undefined) {
-      found.problem("CORRUPT", path, `its chunk list ${short(claim.chunks)} is missing`);
+    for (const claim of claims ?? []) checkClaim(claim, actual, found);
+    const list = actual.chunks?.id;
+    const isNamed = list !== undefined && claims?.some((claim) => claim.file.chunks === list) === true;
+    if (isNamed && (await store.objects.read(list)) === undefined) {
+      found.problem("CORRUPT", path, `its chunk list ${short(list)} is missing`);
     }
   } finally {
     await file.close();
   }
 }
 
-async function checkMissingBlobs(
-  store: Store,
-  wanted: ReadonlyMap<Digest, WantedBlob>,
-  found: Findings,
-): Promise<void> {
+/** What is wrong about a blob that is whole is the manifest's fault: nothing here is damaged, and nobody gets it by that one. */
+function checkClaim({ manifest, file, trusted }: Claim, actual: HashedBlob, found: Findings): void {
+  const which = `blob ${short(file.sha256)} (${file.path}), which is whole`;
+  const text =
+    file.size !== actual.sizeBytes
+      ? `says ${file.size} bytes of ${which} and has ${actual.sizeBytes}`
+      : file.chunks !== actual.chunks?.id
+        ? `names another chunk list than that of ${which}`
+        : undefined;
+  if (text === undefined) return;
+  if (trusted) found.problem("EVIDENCE_FAILED", objectPath(manifest), text);
+  else found.notes.push(printable(`${objectPath(manifest)} ${text}: made wrong, and of no use`));
+}
+
+async function checkMissingBlobs(store: Store, wanted: Wanted, found: Findings): Promise<void> {
   if (wanted.size === 0) return; // also where the log is damaged, which was told
   const head = await store.head();
-  for (const [id, blob] of wanted) {
+  for (const [id, claims] of wanted) {
     if ((await statKept(store.files, blobPath(id))) !== undefined) continue;
-    const { path } = blob.file;
+    const { path } = claims[0].file;
     await found.attempt(blobPath(id), async () => {
-      if (await wasHere(store, head, blob)) found.problem("CORRUPT", blobPath(id), `missing, and needed as ${path}`);
+      if (await wasHere(store, head, claims)) found.problem("CORRUPT", blobPath(id), `missing, and needed as ${path}`);
       else found.problem("BLOB_MISSING", blobPath(id), `needed as ${path}, and has not come yet`);
     });
   }

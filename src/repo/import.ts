@@ -312,7 +312,7 @@ class Import {
     };
     this.#work = work;
     const receiver = sameRoot ? await this.#adopt(work, head) : await this.#quarantine(work, head);
-    if (this.#source.missing.length > 0) await this.#blobs.wantListed(this.#source.index.value.items);
+    if (this.#source.missing.length > 0) await this.#blobs.wantListed();
     return receiver;
   }
 

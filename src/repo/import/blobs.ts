@@ -8,6 +8,7 @@ import { CofferError } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
 import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-store.ts";
+import { hashFile } from "../../objects/chunk-hasher.ts";
 import { type Manifest, type ManifestFile, parseManifest } from "../../objects/documents/manifest.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
 import { blobPath } from "../../objects/layout.ts";
@@ -25,8 +26,8 @@ import type { Writer } from "./writer.ts";
 interface Wanted {
   /** Without end where nothing says it yet. */
   readonly sizeBytes: number;
-  /** As a manifest names it; undefined while none does. */
-  readonly file?: ManifestFile;
+  /** As a manifest names it; undefined while none does, of that size. */
+  file?: ManifestFile;
   /** Get the blob its name as soon as it is whole; else only once its model was looked into. */
   publish: boolean;
 }
@@ -37,9 +38,13 @@ export class Blobs {
   readonly #arrivals: Arrivals;
   readonly #writer: Writer;
   readonly #gaps: Gaps;
+  readonly #items: BundleIndex["items"];
+  #listed: ReadonlyMap<Digest, number> | undefined;
   readonly #wanted = new Map<Digest, Wanted>();
   /** Blobs that lay here before, or have their name by now. */
   readonly #here = new Set<Digest>();
+  /** How large they are. */
+  readonly #sizes = new Map<Digest, number>();
   /** Their chunk lists, as this store has hashed them; where there is none, undefined. */
   readonly #hashed = new Map<Digest, Digest | undefined>();
   /** Blobs that came with this import, and their bytes. */
@@ -52,6 +57,7 @@ export class Blobs {
     this.#arrivals = parts.arrivals;
     this.#writer = parts.writer;
     this.#gaps = new Gaps(parts);
+    this.#items = parts.index.items;
   }
 
   /** A manifest that came or lies here. */
@@ -65,32 +71,62 @@ export class Blobs {
   async want(manifest: Manifest, publish: boolean): Promise<void> {
     for (const file of manifest.files) {
       const known = this.#wanted.get(file.sha256);
-      if (known !== undefined) known.publish ||= publish;
-      if (known !== undefined || this.#here.has(file.sha256)) continue;
-      const stat = await this.#store.files.stat(blobPath(file.sha256));
-      if (stat?.kind === "file" && stat.sizeBytes === file.size) {
-        await this.#store.files.touch(blobPath(file.sha256)); // gc leaves alone what is young
-        this.#here.add(file.sha256);
-        continue;
+      if (known !== undefined) {
+        known.publish ||= publish;
+        if (known.sizeBytes === file.size) known.file ??= file;
       }
-      this.#wanted.set(file.sha256, { sizeBytes: file.size, file, publish });
-      const wanted = { blob: file.sha256, sizeBytes: file.size };
-      await this.#staging.recheck(wanted, file.chunks && (await this.#chunkList(file)));
+      if (known !== undefined || this.#here.has(file.sha256) || (await this.#isHere(file))) continue;
+      // The index is the sender's, who has the bytes; the manifest may be of people who never had them.
+      const listed = this.#listedBytes().get(file.sha256) ?? Number.POSITIVE_INFINITY;
+      const sizeBytes = Number.isFinite(listed) ? listed : file.size;
+      const named = sizeBytes === file.size ? { file } : {};
+      this.#wanted.set(file.sha256, { sizeBytes, ...named, publish });
+      const chunks = named.file?.chunks && (await this.#chunkList(file));
+      await this.#staging.recheck({ blob: file.sha256, sizeBytes }, chunks);
     }
+  }
+
+  /** True if it lies here, by its size. One of another size is damaged, or the manifest says what is not so: its bytes tell. */
+  async #isHere({ sha256, size }: ManifestFile): Promise<boolean> {
+    const path = blobPath(sha256);
+    const stat = await this.#store.files.stat(path);
+    if (stat?.kind !== "file") return false;
+    if (stat.sizeBytes !== size && !(await this.#isWholeAt(path, sha256))) return false;
+    await this.#store.files.touch(path); // gc leaves alone what is young
+    this.#here.add(sha256);
+    this.#sizes.set(sha256, stat.sizeBytes);
+    return true;
+  }
+
+  async #isWholeAt(path: string, blob: Digest): Promise<boolean> {
+    const file = await this.#store.files.open(path);
+    if (file === undefined) return false;
+    try {
+      return (await hashFile(file)).sha256 === blob;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Sizes of blobs that the bundle brings, as it says; without end where chunks of one may be left out. */
+  #listedBytes(): ReadonlyMap<Digest, number> {
+    if (this.#listed !== undefined) return this.#listed;
+    const sizes = new Map<Digest, number>();
+    for (const item of this.#items) {
+      if (item.kind !== "blob") continue;
+      const known = this.#gaps.mayHave(item) ? Number.POSITIVE_INFINITY : (sizes.get(item.blob) ?? 0);
+      sizes.set(item.blob, known + item.sizeBytes);
+    }
+    this.#listed = sizes;
+    return sizes;
   }
 
   /**
    * Asks for what an index lists, while the manifests that name it are on a medium that is not here: it is staged, and
    * checked when they come.
    */
-  async wantListed(items: readonly Item[]): Promise<void> {
-    const sizes = new Map<Digest, number>();
-    for (const item of items) {
-      if (item.kind !== "blob") continue;
-      const known = this.#gaps.mayHave(item) ? Number.POSITIVE_INFINITY : (sizes.get(item.blob) ?? 0);
-      sizes.set(item.blob, known + item.sizeBytes);
-    }
-    for (const [blob, sizeBytes] of sizes) {
+  async wantListed(): Promise<void> {
+    for (const [blob, sizeBytes] of this.#listedBytes()) {
       if (this.#wanted.has(blob) || this.#here.has(blob)) continue;
       if ((await this.#store.files.stat(blobPath(blob)))?.sizeBytes === sizeBytes) continue;
       this.#wanted.set(blob, { sizeBytes, publish: false });
@@ -179,6 +215,7 @@ export class Blobs {
     const staged = await this.#staging.whole({ blob, sizeBytes: wanted.sizeBytes });
     if (staged === undefined) return;
     this.#hashed.set(blob, staged.chunks?.id);
+    this.#sizes.set(blob, staged.sizeBytes);
     this.taken += 1;
     this.takenBytes += staged.sizeBytes;
     if (staged.chunks !== undefined) await this.#writer.add(staged.chunks);
@@ -222,10 +259,15 @@ export class Blobs {
     const files: InspectedFile[] = [];
     const more: Finding[] = [];
     for (const file of manifest.files) {
-      const hashed = this.#hashed.get(file.sha256);
-      if (this.#hashed.has(file.sha256) && hashed !== file.chunks) {
-        const text = "the manifest names another chunk list than the blob has";
-        more.push({ code: "chunks-differ", level: "fail", text, path: file.path });
+      const differs = this.#differs(file);
+      if (differs !== undefined) {
+        const [code, what] = differs;
+        more.push({
+          code,
+          level: "fail",
+          text: `the manifest says another ${what} than the blob has`,
+          path: file.path,
+        });
         continue;
       }
       const reader = await this.#reader(file);
@@ -237,6 +279,13 @@ export class Blobs {
       }
     }
     return [...more, ...(await findingsOf(files))];
+  }
+
+  /** In what a manifest is wrong about a blob at hand, as a code of findings and in words. */
+  #differs(file: ManifestFile): readonly [code: string, what: string] | undefined {
+    if (this.#sizes.get(file.sha256) !== file.size) return ["size-differs", "size"];
+    const isHashed = this.#hashed.has(file.sha256);
+    return isHashed && this.#hashed.get(file.sha256) !== file.chunks ? ["chunks-differ", "chunk list"] : undefined;
   }
 
   async #reader(file: ManifestFile): Promise<ByteReader> {
