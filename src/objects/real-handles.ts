@@ -100,16 +100,22 @@ export class NodeNewFile extends NodeOpenFile implements NewFile {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
+    // A buffer that is given back may be another file's by then.
+    if (this.#closing) throw new CofferError("INTERNAL", `${this.path} was written to after it was closed`);
     const start = this.#sizeBytes;
     this.#sizeBytes += bytes.length; // taken before the first await: writes may overlap
     const direct = this.#direct;
+    if (direct === undefined) await this.#writeAt(bytes, start);
+    else await this.#final("write", () => direct.write(bytes));
+    if (this.#sending === undefined && this.#sizeBytes - this.#sentBytes >= BEHIND_BYTES) this.#sending = this.#send();
+  }
+
+  async #writeAt(bytes: Uint8Array, start: number): Promise<void> {
     let written = 0;
     while (written < bytes.length) {
       const rest = bytes.subarray(written);
-      if (direct === undefined) written += await this.#final("write", () => writeAt(this.fd, rest, start + written));
-      else written += await this.#final("write", () => direct.write(rest).then(() => rest.length));
+      written += await this.#final("write", () => writeAt(this.fd, rest, start + written));
     }
-    if (this.#sending === undefined && this.#sizeBytes - this.#sentBytes >= BEHIND_BYTES) this.#sending = this.#send();
   }
 
   /** Durability of what was written so far begins behind the writer's back; a failure is told by the next call. */

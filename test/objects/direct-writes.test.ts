@@ -108,8 +108,11 @@ test(
 test("what was written to a large file is in it once it is closed, also without fsync", linuxOnly, async (t) => {
   const folder = folderOf(t);
   const file = await openRealFiles(folder).create("file", 0o644, LARGE);
-  await file?.write(bytesAt(0, 6 * MIB + 7));
-  await Promise.all([file?.close(), file?.close()]);
+  assert.ok(file);
+  await file.write(bytesAt(0, 6 * MIB + 7));
+  const closed = Promise.all([file.close(), file.close()]);
+  await assert.rejects(file.write(new Uint8Array(MIB)), (error) => isCofferError(error, "INTERNAL"));
+  await closed;
   assert.equal(Buffer.compare(readFileSync(join(folder, "file")), bytesAt(0, 6 * MIB + 7)), 0);
 });
 
