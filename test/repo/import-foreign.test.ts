@@ -287,6 +287,29 @@ test("another policy root: what one of two stores on one medium denies does not 
   }
 });
 
+test("another policy root: of two stores on one medium, a bundle that cannot be read is told, and holds up nothing of the other", async (t) => {
+  const [team, others] = [makeTeam(t), makeTeam(t)];
+  const [a1, a2, b] = [await others.store("a1"), await others.store("a2"), await team.store("b")];
+  await a1.trust(ONE, model(1));
+  await pull(a2.store, a1.location.root);
+  const whole = (await inMemory(await openFolderSource(a1.location.root, others.ports))).source;
+  const sent = await inMemory(await openFolderSource(a2.location.root, others.ports));
+  const [policy = ""] = sent.source.index.value.policies;
+  const path = `objects/${policy.slice(0, 2)}/${policy.slice(2)}`;
+  sent.files.set(
+    path,
+    (sent.files.get(path) ?? assert.fail()).map((byte, at) => (at === 10 ? byte ^ 1 : byte)),
+  );
+  const broken = memorySource(sent.source.index, sent.files);
+  const bundles = [broken, whole].map((source, at) => ({ what: `${at}.tar`, source, faults: [] }));
+  const { reports, failed } = await importAll(b.store, { bundles, unread: [], passedOver: [] });
+  assert.deepEqual(
+    failed.map(({ what, error }) => [what, error.code]),
+    [["0.tar", "OBJECT_MISMATCH"]],
+  );
+  assert.deepEqual(reports.map(outcomes), [{ [ONE]: "quarantined" }]);
+});
+
 test("another policy root: a model that lands while the revocation of it comes by another import says so all the same", async (t) => {
   const stores = await pair(t);
   const { a, b, manifest, send } = stores;
