@@ -223,6 +223,8 @@ class Shelf {
   readonly #what: string;
   readonly #held = new Map<number, Held[]>();
   readonly #folders: Place[] = [];
+  /** Copies that were looked through, and are not. */
+  readonly #damaged = new Map<number, Held[]>();
   /** Volumes whose first copy was looked through, and is good. */
   readonly #whole = new Set<number>();
   #sealed = false;
@@ -248,19 +250,28 @@ class Shelf {
     return isCofferError(error, ...LOCKED) && this.#held.has(claimedNumber(place));
   }
 
-  /** Of several copies the first that is whole; the others' damage is told. Of one alone its reader finds out. */
+  /** Of several copies the first that is whole, else the last; the others' damage is told. Of one alone its reader finds out. */
   async #goodCopy(number: number): Promise<Held | undefined> {
     const copies = this.#held.get(number) ?? [];
-    while (copies.length > 1 && !this.#whole.has(number)) {
-      const [first] = copies;
-      const fault = first === undefined ? undefined : await faultOf(this.signed, first);
+    for (let [first] = copies; first !== undefined && copies.length > 1 && !this.#whole.has(number); [first] = copies) {
+      const fault = await faultOf(this.signed, first);
       if (fault === undefined) this.#whole.add(number);
       else {
         this.faults.push(fault);
+        this.#damaged.set(number, [...(this.#damaged.get(number) ?? []), first]);
         copies.shift();
       }
     }
     return copies[0];
+  }
+
+  /** Copies that were set aside, if `good` is damaged as well: each may hold what all others lack. */
+  async #asideOf(good: Held): Promise<readonly Held[]> {
+    const damaged = this.#damaged.get(good.number) ?? [];
+    if (damaged.length === 0 || this.#whole.has(good.number)) return [];
+    if ((await faultOf(this.signed, good)) !== undefined) return damaged;
+    this.#whole.add(good.number);
+    return [];
   }
 
   async close(): Promise<Volumes> {
@@ -277,6 +288,7 @@ class Shelf {
             lost.flatMap((number) => itemsOfVolume(index.value, number)),
           );
     const goodCopy = (number: number) => this.#goodCopy(number);
+    const asideOf = (good: Held) => this.#asideOf(good);
     return {
       ...{ what: this.#what, index, signature, folders, faults: this.faults, sealed: this.#sealed },
       held: new Map([...held].map(([number, copies]) => [number, copies.map(({ place }) => place)])),
@@ -284,6 +296,10 @@ class Shelf {
       async *parcels(wants, onDamage) {
         for (const number of all) {
           const copy = await goodCopy(number);
+          // Who goes on behind damage wants what can be had.
+          const aside = copy === undefined || onDamage === undefined ? [] : await asideOf(copy);
+          const isSmall = (item: Item): boolean => item.kind !== "blob" && wants(item);
+          for (const other of aside) yield* untilDamage(fileParcels(signed, other, isSmall), onDamage);
           if (copy !== undefined) yield* untilDamage(fileParcels(signed, copy, wants), onDamage);
           else
             for (const item of itemsOfVolume(index.value, number))

@@ -27,6 +27,7 @@ const NEW = "acme/new@v1";
 
 interface World {
   readonly team: Team;
+  readonly sender: Member;
   readonly made: MadeBundle;
   /** Some revocation lies after this volume. */
   readonly number: number;
@@ -75,7 +76,7 @@ async function makeWorld(t: TestContext): Promise<World> {
   const item = middle(number) ?? assert.fail();
   const others = places.filter((numbers) => !numbers.includes(number)).length;
   const receiver = () => receivers.pop() ?? assert.fail("no more receivers");
-  return { team, made, number, item, others, receiver };
+  return { team, sender: a, made, number, item, others, receiver };
 }
 
 async function revokedIn({ store }: Member): Promise<number> {
@@ -129,6 +130,24 @@ test("a damaged header or note, or a volume that was cut short, keeps no denial 
     await assert.rejects(importFrom(stranger.store, await source()), (error) => isCofferError(error, code));
   }
   assert.equal((await stranger.store.head()).number, number);
+});
+
+test("of copies of one volume that are all damaged, what any of them denies counts", async (t) => {
+  const world = await makeWorld(t);
+  const { team } = world;
+  const made = await volumesOf(world.sender.store, [NEW]);
+  const { items, revocations } = made.bundle.index.value;
+  const last = items.findLastIndex((item) => item.kind === "object" && revocations.includes(item.id));
+  const broken = (item: Item | undefined): string => {
+    const [bytes] = made.volumes.map((volume) => Buffer.from(volume));
+    assert.ok(item?.kind === "object" && bytes !== undefined);
+    return folderOf(team.folder, { ...made, volumes: [flipped(bytes, bytes.lastIndexOf(itemPath(item)) + 20)] });
+  };
+  const folders = [broken(items[last]), broken(items[1])];
+  for (const order of [folders, folders.toReversed()]) {
+    const source = () => openVolumes(order.map((folder) => placeOf(folder)));
+    await check(world, source, "BUNDLE_INVALID", OLD.length - 1);
+  }
 });
 
 /** The folder, where one file fails to be read from a place on. */
