@@ -6,7 +6,8 @@
 #
 #   rescue.sh NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar…
 #
-# All volumes of one bundle, in any order. TARGET appears only once everything was found good.
+# All volumes of a bundle that has the model, in any order, and of all newer bundles that you have: the model comes from the
+# newest one that has it, and what any of them revokes counts. TARGET appears only once everything was found good.
 #
 # NAME             namespace/model@version
 # TARGET           a folder that is not there yet: the files of the model come to lie in TARGET/files
@@ -26,21 +27,39 @@ trap 'rm -rf "$target"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$target/bundle" "$target/files"
 
-# 1. All volumes side by side. Members that are not of the three known forms are refused before anything is unpacked, and
-#    so are volumes of several bundles: what an older one trusts, a newer one may have revoked.
-bundle= have=" "
+# 1. Members that are not of the three known forms are refused before anything is unpacked. Of several bundles the newest that
+#    has the model is taken: the number of its log entry tells, and so all must be of one store's log.
+look() {                                                        # the index of a volume, and what it says of itself
+  tar -xOf "$1" bundle/index.json > "$target/index" 2> /dev/null || stop "$1: has no index"
+  this=$(sha256sum < "$target/index" | cut -c 1-12)
+  store=$(grep -o '"store":"[0-9a-f]*"' "$target/index" | cut -d '"' -f 4)
+  entry=$(grep -o '"number":[0-9]*},"names"' "$target/index" | tr -dc 0-9) || stop "$1: its index has no log entry"
+}
+bundle= log= first=0
 for volume in "$@"; do
   tar -tf "$volume" > "$target/members" 2> "$target/why" || stop "$volume: damaged, or no volume: $(head -n 1 "$target/why")"
   grep -vE '^(bundle/(index\.json(\.[0-9a-f]{64}\.sig)?|volume\.json)|objects/[0-9a-f]{2}/[0-9a-f]{62}|signatures/[0-9a-f]{2}/[0-9a-f]{62}/[0-9a-f]{64}\.sig|blobs/[0-9a-f]{2}/[0-9a-f]{62}(\.part-[0-9]{5})?)$' "$target/members" &&
     stop "$volume: holds something that no volume holds"
-  tar -xOf "$volume" bundle/index.json > "$target/index" 2> /dev/null || stop "$volume: has no index"
-  this=$(sha256sum < "$target/index" | cut -c 1-12)
-  entry=$(grep -o '"number":[0-9]*},"names"' "$target/index" | tr -dc 0-9) || entry=unknown
-  [ "${bundle:-$this}" = "$this" ] ||
-    stop "these are several bundles: $bundle of log entry $first, $this of log entry $entry; give the volumes of one, of the newest that has $name"
-  bundle=$this first=$entry
-  tar -xf "$volume" --no-same-owner --overwrite -C "$target" || stop "$volume: cannot be unpacked"
-  have="$have$(sed 's/.*"number":\([0-9]*\).*/\1/' "$target/bundle/volume.json") "
+  look "$volume"
+  [ "${log:-$store}" = "$store" ] || stop "$volume: of another store than the volumes before it; give those of one store"
+  log=$store
+  grep -qF "\"name\":\"$name\",\"state\":\"trusted\"" "$target/index" || continue
+  [ "$entry" -le "$first" ] || { bundle=$this first=$entry; }
+done
+[ -n "$bundle" ] || stop "$name: expected one trusted statement in the index, found none"
+
+# 2. The volumes of that bundle side by side; of all others what they say, apart.
+have=" "
+mkdir "$target/others"
+for volume in "$@"; do
+  look "$volume"
+  if [ "$this" = "$bundle" ]; then
+    tar -xf "$volume" --no-same-owner --overwrite -C "$target" || stop "$volume: cannot be unpacked"
+    have="$have$(sed 's/.*"number":\([0-9]*\).*/\1/' "$target/bundle/volume.json") "
+  else
+    tar -xf "$volume" --no-same-owner --overwrite --exclude='blobs/*' -C "$target/others" || stop "$volume: cannot be unpacked"
+  fi
+  grep -o '"revocations":\[[^]]*\]' "$target/index" | grep -oE '[0-9a-f]{64}' >> "$target/denials" || :
 done
 of=$(sed 's/.*"of":\([0-9]*\).*/\1/' "$target/bundle/volume.json")
 number=0 lacks=
@@ -52,18 +71,19 @@ at() { printf %s "$1" | sed 's,^..,&/,'; }                      # 0123… become
 is() { [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] || stop "${2#"$target/"}: not the bytes of its name$lacks"; }
 object() {                                                      # the path of an object, once its hash is found right
   path="$target/objects/$(at "$1")"
+  [ -f "$path" ] || path="$target/others/objects/$(at "$1")"
   [ -f "$path" ] || stop "object $1 is in none of these volumes$lacks"
   is "$1" "$path"
   echo "$path"
 }
 
-# 2. Every object and every whole blob is what its name says.
-for path in "$target"/objects/*/*; do
+# 3. Every object is what its name says.
+for path in "$target"/objects/*/* "$target"/others/objects/*/*; do
   [ -f "$path" ] || continue
   is "$(echo "$path" | sed 's,.*/objects/\(..\)/,\1,')" "$path"
 done
 
-# 3. Which statement stands for the name: the index says so, the statement repeats it.
+# 4. Which statement stands for the name: the index says so, the statement repeats it.
 index="$target/bundle/index.json"
 statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"$name\",\"state\":\"trusted\"}" "$index" |
   sed 's/{"heads":\["\([0-9a-f]*\)"\].*/\1/')
@@ -71,19 +91,21 @@ statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"
 document=$(object "$statement") || exit 1
 ref="refs/trusted/$(echo "$name" | sed 's,@,/,')"
 grep -q "\"ref\":\"$ref\"" "$document" || stop "statement $statement is about another name"
-for revocation in $(grep -o '"revocations":\[[^]]*\]' "$index" | grep -oE '[0-9a-f]{64}'); do
+for revocation in $(sort -u "$target/denials"); do
   object "$revocation" > /dev/null                              # all of them must have come, or the bad news may be missing
 done
-for revocation in "$target"/objects/*/*; do
-  grep -q '"ref":"refs/revoked/' "$revocation" || continue
-  grep -q "$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" "$revocation" && stop "$name was revoked: $revocation"
-done
 manifest=$(sed 's/.*"manifest":"\([0-9a-f]*\)".*/\1/' "$document")
-for revocation in "$target"/objects/*/*; do
-  grep -q '"ref":"refs/revoked/' "$revocation" && grep -q "$manifest" "$revocation" && stop "its manifest was revoked: $revocation"
+list=$(object "$manifest") || exit 1
+blobs=$(grep -o '"sha256":"[0-9a-f]*"' "$list" | cut -d '"' -f 4)
+for revocation in "$target"/objects/*/* "$target"/others/objects/*/*; do
+  grep -qs '"ref":"refs/revoked/' "$revocation" || continue
+  grep -q "$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" "$revocation" && stop "$name was revoked: $revocation"
+  for gone in "$manifest" $blobs; do
+    grep -q "$gone" "$revocation" && stop "bytes of $name were revoked: $gone, by $revocation"
+  done
 done
 
-# 4. Who signed the statement. Each person counts once, whatever keys they have.
+# 5. Who signed the statement. Each person counts once, whatever keys they have.
 people=
 for signature in "$target/signatures/$(at "$statement")"/*.sig; do
   [ -f "$signature" ] || continue
@@ -95,8 +117,7 @@ done
 count=$(echo $people | wc -w)
 [ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people"
 
-# 5. Its files. Parts of a large one follow each other in the order of their names.
-list=$(object "$manifest") || exit 1
+# 6. Its files. Parts of a large one follow each other in the order of their names.
 grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","sha256":"\(.*\)"/\2 \1/' |
   while read -r blob path; do
     case "/$path/" in */../* | */./* | *//*) stop "$path: leads out of the folder" ;; esac
@@ -108,7 +129,7 @@ grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","
     is "$blob" "$target/files/$path"
     echo "$blob  $path"
   done
-rm -f "$target/members" "$target/why" "$target/index"
+rm -rf "$target/members" "$target/why" "$target/index" "$target/denials" "$target/others"
 mv "$target" "$whole"
 trap - EXIT
 echo "rescue: $name is whole, and signed by$people (statement $statement)" >&2

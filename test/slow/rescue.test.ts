@@ -5,10 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { parseName } from "../../src/base/names.ts";
+import { revoke } from "../../src/repo/revoke.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { folderOf, volumesOf } from "../support/bundles.ts";
 import { makeSafetensors, makeStoreFixture, type Person, type StoreFixture } from "../support/store-fixture.ts";
@@ -86,23 +89,50 @@ describe("rescue with stock tools", () => {
     assert.deepEqual(half, [], "nothing half-made is left");
   });
 
-  test("volumes of several bundles are told apart, and one bundle is asked for", async (t) => {
+  test("of several bundles the newest that has the model is taken, and what any of them revokes counts", async (t) => {
+    const fixture = await world(t);
+    const volumes = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"], 9 * MIB));
+    const addVolumes = async (names: readonly string[]): Promise<readonly string[]> => {
+      const made = await volumesOf(fixture.store, names, 9 * MIB);
+      return made.volumes.map((bytes, at) => {
+        const file = join(volumes, volumeFileName(made.bundle.index.id, at + 1, made.volumes.length));
+        writeFileSync(file, bytes);
+        return file;
+      });
+    };
+    await fixture.trust("acme/tiny", { "README.md": Buffer.from("# newer\n") });
+    await addVolumes(["acme/tiny"]);
+    await fixture.trust("acme/other", { "README.md": Buffer.from("# another\n") });
+    await addVolumes(["acme/other"]);
+    const newest = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.equal(newest.status, 0, newest.stderr);
+    assert.deepEqual(readdirSync(newest.target).sort(), ["blobs", "bundle", "files", "objects", "signatures"]);
+    assert.equal(readFileSync(join(newest.target, "files/README.md"), "utf8"), "# newer\n");
+    await fixture.revoke("acme/tiny", "leaks");
+    const denials = await addVolumes([]);
+    const revoked = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.deepEqual([revoked.status, /acme\/tiny@main was revoked/.test(revoked.stderr)], [1, true], revoked.stderr);
+    assert.ok(!existsSync(revoked.target));
+    for (const file of denials) rmSync(file);
+    assert.equal(rescue(fixture, volumes, ["alice", "bob"]).status, 0);
+  });
+
+  test("a blob that is revoked with another name does not come out, nor do volumes of two stores go together", async (t) => {
     const fixture = await world(t);
     const volumes = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"]));
-    const [older = ""] = readdirSync(volumes);
-    await fixture.trust("acme/other", { "README.md": Buffer.from("# another\n") });
-    const made = await volumesOf(fixture.store, ["acme/other"]);
-    const newer = volumeFileName(made.bundle.index.id, 1, 1);
-    writeFileSync(join(volumes, newer), made.volumes[0] ?? "");
-    const both = rescue(fixture, volumes, ["alice", "bob"]);
-    assert.equal(both.status, 1);
-    assert.match(
-      both.stderr,
-      /^rescue: these are several bundles: .* of log entry \d+, .* of log entry \d+; give the volumes of one/,
-    );
-    for (const file of [older, newer]) assert.match(both.stderr, new RegExp(file.slice(0, 12)));
-    assert.ok(!existsSync(both.target));
-    rmSync(join(volumes, newer));
-    assert.equal(rescue(fixture, volumes, ["alice", "bob"]).status, 0);
+    const stranger = await world(t);
+    const other = await volumesOf(stranger.store, ["acme/tiny"]);
+    const strange = join(volumes, volumeFileName(other.bundle.index.id, 1, 1));
+    writeFileSync(strange, other.volumes[0] ?? "");
+    const mixed = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.deepEqual([mixed.status, /of another store/.test(mixed.stderr)], [1, true], mixed.stderr);
+    rmSync(strange);
+    await fixture.trust("acme/copy", { "model.safetensors": WEIGHTS });
+    const blob = createHash("sha256").update(WEIGHTS).digest("hex");
+    await revoke(fixture.store, { name: parseName("acme/copy"), also: [blob] }, fixture.signers.carol);
+    const made = await volumesOf(fixture.store, []);
+    writeFileSync(join(volumes, volumeFileName(made.bundle.index.id, 1, 1)), made.volumes[0] ?? "");
+    const revoked = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.deepEqual([revoked.status, /were revoked/.test(revoked.stderr)], [1, true], revoked.stderr);
   });
 });
