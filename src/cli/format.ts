@@ -47,7 +47,7 @@ export function storeJson(store: Store, entry: { readonly number: number; readon
 /** Lines that say what a candidate is, to be read before signing. */
 export function candidateLines({ name, statement, manifest, verdict, evidence, refusedBy }: Candidate): string[] {
   const { value } = statement;
-  const end = value.expiresAt === undefined ? "no end" : `until ${value.expiresAt}`;
+  const end = value.expiresAt === undefined ? "no end of its own" : `until ${value.expiresAt}`;
   return [
     `${name.text} shall be trusted as exactly these files:`,
     ...fileLines(manifest.value),

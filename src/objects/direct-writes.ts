@@ -48,6 +48,7 @@ export function isWrittenDirectly(expectedBytes: number): boolean {
 export function openDirect(fd: number): DirectWrites | undefined {
   let direct: number | undefined;
   try {
+    if (typeof WebAssembly === "undefined") return undefined; // node --jitless
     direct = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_DIRECT);
     return new DirectWrites(fd, direct);
   } catch (error) {

@@ -108,7 +108,7 @@ export async function cloneMedia(
   open: () => Promise<Arrived>,
   root: Root | undefined,
   ports: Ports,
-  options: ImportOptions = {},
+  options: ImportOptions & { readonly onMade?: (made: Initialised) => void } = {},
 ): Promise<Omit<Cloned, "report"> & { readonly imported: Imported }> {
   const { bundles, unread } = await open();
   const main = mainOf(bundles, root);
@@ -117,6 +117,7 @@ export async function cloneMedia(
     passOthers(error, "BUNDLE_INCOMPLETE");
     throw failedAll([...main.faults, { what: main.what, error }]); // why it lacks something comes first
   });
+  options.onMade?.(made.made); // it stays, whatever becomes of the import
   const imported = await importAll(made.store, await open(), options);
   if (imported.reports.length === 0) throw failedAll([...imported.faults, ...imported.failed]);
   return { ...made, imported };

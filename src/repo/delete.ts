@@ -172,6 +172,8 @@ function newStatement(
   issuedAt: Statement["issuedAt"],
 ): Stored<Statement> {
   const [first] = heads;
+  // Whoever asks later is told of the deletion alone.
+  const because = reason ?? heads.find(({ value }) => value.state === "revoked")?.value.reason;
   /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (first === undefined) throw new CofferError("INTERNAL", "a deletion that follows nothing");
   return makeStatement({
@@ -180,7 +182,7 @@ function newStatement(
     manifest: first.value.manifest,
     issuedAt,
     evidence: [],
-    ...(reason === undefined ? {} : { reason }),
+    ...(because === undefined ? {} : { reason: because }),
   });
 }
 

@@ -336,7 +336,7 @@ function conclude(
 }
 
 function established(input: EvaluateInput, { head, approval, established, findings, upstream }: Judgement): Fact[] {
-  const end = head.value.expiresAt === undefined ? "without an end" : `until ${head.value.expiresAt}`;
+  const end = head.value.expiresAt === undefined ? "with no end of its own" : `until ${head.value.expiresAt}`;
   const others = upstream.length > 0 || findings.some(({ id }) => id === "revoked-elsewhere");
   const revocation = others ? "revocation that binds this name is" : "revocation";
   return [

@@ -355,7 +355,10 @@ test("clone from a pipe: of several volumes, clear or cut, with the root that wa
     await must("coffer fsck --store piped.coffer");
     // What broke off is taken up by an import: the store is there by then.
     writeFileSync(at("../stdin"), whole.subarray(0, 16 * 1024 * 1024));
-    assert.match((await run(`coffer clone - cut.coffer --root ${root}`)).err, /\[(VOLUME_DAMAGED|BUNDLE_INCOMPLETE)\]/);
+    const cut = await run(`coffer clone - cut.coffer --root ${root}`);
+    assert.match(cut.err, /\[(VOLUME_DAMAGED|BUNDLE_INCOMPLETE)\]/);
+    assert.match(cut.err, /^made the store cut\.coffer, id [0-9a-f]{64}.*\nstore key {2}.*store_key /m);
+    assert.match(cut.err, /^the store stays, and is filled by: coffer bundle import --store cut\.coffer -$/m);
     assert.match((await run(`coffer clone - cut.coffer --root ${root}`)).err, /\[EXISTS\]/);
     writeFileSync(at("../stdin"), whole);
     await must("coffer bundle import - --store cut.coffer");

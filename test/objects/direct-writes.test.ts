@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
   closeSync,
   constants,
@@ -159,3 +160,17 @@ test(
     }
   },
 );
+
+test("a process without WebAssembly writes large files all the same", linuxOnly, async (t) => {
+  const folder = folderOf(t);
+  const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+  const script = `
+    import { openRealFiles } from ${url("../../src/objects/real-files.ts")};
+    delete globalThis.WebAssembly;
+    const file = await openRealFiles(${JSON.stringify(folder)}).create("file", 0o444, ${LARGE});
+    await file.write(new Uint8Array(${5 * MIB}).fill(7));
+    await file.fsync();
+    await file.close();`;
+  execFileSync(process.execPath, ["--import", import.meta.resolve("tsx"), "--input-type=module", "-e", script]);
+  assert.equal(Buffer.compare(readFileSync(join(folder, "file")), Buffer.alloc(5 * MIB, 7)), 0);
+});

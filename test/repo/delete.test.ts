@@ -90,6 +90,18 @@ describe("delete", () => {
     assert.deepEqual([again.done.entry, again.done.already, again.removed.blobs], [undefined, done.statement, 0]);
   });
 
+  test("a deletion for which no reason is given has that of the revocation", async (t) => {
+    const fixture = await makeStoreFixture(t);
+    await fixture.trust(NAME.text, FILES);
+    await fixture.revoke(NAME.text, "training data leak");
+    await deleteName(fixture.store, { name: NAME }, fixture.signers.carol);
+    await assert.rejects(resolve(fixture.store, NAME), (error) => {
+      assert.ok(isCofferError(error, "DELETED"), String(error));
+      assert.match(error.message, /was deleted at [^ ]+: training data leak/);
+      return true;
+    });
+  });
+
   test("every manifest that the name had goes, but no blob that anything else holds", async (t) => {
     const fixture = await makeStoreFixture(t);
     const second = makeSafetensors(300, 2);

@@ -87,7 +87,7 @@ test("a statement is authorised by the version that it names, not by the first",
 test("what is established says until when, if there is an end", () => {
   const time = (set: Record<string, unknown>): string | undefined =>
     judge({ set }).established.find(({ id }) => id === "time")?.text;
-  assert.equal(time({}), "issued 2026-11-22T00:00:00Z, without an end");
+  assert.equal(time({}), "issued 2026-11-22T00:00:00Z, with no end of its own");
   const end = "2027-01-01T00:00:00Z";
   assert.equal(time({ "/statements/s1/expiresAt": end }), `issued 2026-11-22T00:00:00Z, until ${end}`);
 });

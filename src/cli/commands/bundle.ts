@@ -255,6 +255,9 @@ function ofBundle({ bundles, failed }: Told<unknown>, id: string): string {
 
 const FILES_SHOWN = 20;
 
+/** Which blobs of the names below a bundle holds. */
+const BLOBS_SHOWN = { all: "all", none: "none", missing: "those that the receiver lacked by its receipt" } as const;
+
 function inspectedLines(looked: Inspected): string[] {
   const { index, id, blobs, bytes } = looked;
   const people = (signers: readonly string[]): string =>
@@ -282,7 +285,7 @@ function inspectedLines(looked: Inspected): string[] {
         "  holds",
         `${counted(index.items.length, "item")}, ${sizeText(bytes)}, in ${counted(index.volumes.length, "volume")}`,
       ],
-      ["  blobs", `${index.blobs}: ${counted(blobs.count, "blob")}, ${sizeText(blobs.bytes)}`],
+      ["  blobs", `${BLOBS_SHOWN[index.blobs]}: ${counted(blobs.count, "blob")}, ${sizeText(blobs.bytes)}`],
       ["  denials", `${counted(index.revocations.length, "revocation")}, ${counted(index.refusals.length, "refusal")}`],
     ]),
     ...documents(looked.names),

@@ -18,6 +18,7 @@ import {
   openArrived,
   readAhead,
 } from "../../repo/incoming.ts";
+import type { Initialised } from "../../repo/init.ts";
 import type { Store } from "../../repo/store.ts";
 import { type IdentityOptions, type RecipientOptions, sealingFor, unlockFrom } from "../age-files.ts";
 import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "../context.ts";
@@ -187,18 +188,24 @@ export async function runClone(
   const root = options.root === undefined ? undefined : parseRoot(options.root);
   const arrive = await arrivalOf(context, source, options);
   const target = resolve(io.cwd, folder);
-  const { store, made, imported } = await cloneMedia(
-    locate(context, target),
-    arrive,
-    root,
-    io.ports,
-    progressOf(context),
-  );
-  showLate(context, store);
-  ui.json(clonedJson(made, target, imported));
-  ui.say(`made the store ${folder}, id ${made.storeId}, under policy ${made.policy.value.number}:${made.policy.id}`);
-  ui.say(`store key  ${made.secrets}/store_key (back it up; without it the store is read-only)`);
-  return tellAll(context, imported, ` --store ${quoteArgument(folder)}`);
+  const flag = ` --store ${quoteArgument(folder)}`;
+  let isMade = false;
+  const onMade = ({ storeId, policy, secrets }: Initialised): void => {
+    isMade = true;
+    ui.say(`made the store ${folder}, id ${storeId}, under policy ${policy.value.number}:${policy.id}`);
+    ui.say(`store key  ${secrets}/store_key (back it up; without it the store is read-only)`);
+  };
+  try {
+    const how = { ...progressOf(context), onMade };
+    const { store, made, imported } = await cloneMedia(locate(context, target), arrive, root, io.ports, how);
+    showLate(context, store);
+    ui.json(clonedJson(made, target, imported));
+    return tellAll(context, imported, flag);
+  } catch (error) {
+    const again = source === PIPE ? "bundle import" : "pull";
+    if (isMade) ui.say(`the store stays, and is filled by: coffer ${again}${flag} ${quoteArgument(source)}`);
+    throw error;
+  }
 }
 
 /** Opens what a store is to be made of, each time anew; a pipe but once. */
