@@ -239,10 +239,12 @@ export class PartReader {
   /** A manifest whose bytes are to be used: with its evidence, and its blobs unless they stay here. */
   async #addBytes(work: Work, id: Digest): Promise<void> {
     const { value } = await this.#addManifest(work, id);
-    await this.#addEvidence(work, id);
+    const misnamed = await this.#addEvidence(work, id);
     const { blobs } = this.#request;
     if (blobs === "none") return;
-    for (const { sha256, size, chunks } of value.files) {
+    for (const { path, sha256, size, chunks } of value.files) {
+      // The bytes are not what it says: they go with a manifest that is right about them, or not at all.
+      if (misnamed.has(path)) continue;
       if (work.claims.has(sha256) || (blobs !== "all" && blobs.has(sha256))) continue;
       await this.#checkBlob(sha256, size);
       work.claims.set(sha256, { sha256, size, ...(chunks === undefined ? {} : { chunks }) });
@@ -266,12 +268,20 @@ export class PartReader {
     return manifest;
   }
 
-  async #addEvidence(work: Work, manifest: Digest): Promise<void> {
+  /** @returns files of which this store has found that the manifest says what is not so of their bytes */
+  async #addEvidence(work: Work, manifest: Digest): Promise<ReadonlySet<string>> {
+    const misnamed = new Set<string>();
+    const { keyId } = this.#sender.storeKey;
     for (const id of await this.#list(await this.#head.readRef(evidenceRef(manifest)), "list of evidence")) {
       const evidence = await readObject(this.#sender.objects, id, "evidence", parseEvidence);
-      work.evidence.set(id, await this.#items(evidence, "coffer-evidence"));
+      const items = await this.#items(evidence, "coffer-evidence");
+      work.evidence.set(id, items);
       await this.#addReport(work, evidence.value.report);
+      if (!items.some((item) => item.kind === "signature" && item.keyId === keyId)) continue;
+      for (const { code, path } of evidence.value.findings)
+        if (MISNAMED.has(code) && path !== undefined) misnamed.add(path);
     }
+    return misnamed;
   }
 
   /** A longer report: it need not be here. */
@@ -304,6 +314,9 @@ export class PartReader {
     return this.#lastManifest;
   }
 }
+
+/** Findings of this store about what a manifest says of a blob (repo/import/blobs.ts). */
+const MISNAMED: ReadonlySet<string> = new Set(["size-differs", "chunks-differ"]);
 
 async function readIds({ objects }: Sender, id: Digest | undefined, what: string): Promise<readonly Digest[]> {
   return id === undefined ? [] : (await readObject(objects, id, what, parseList)).value.ids;

@@ -10,11 +10,16 @@ import { signSshsig } from "../../src/keys/sshsig.ts";
 import { type Manifest, makeManifest, parseManifest } from "../../src/objects/documents/manifest.ts";
 import type { Stored } from "../../src/objects/documents/schema.ts";
 import { readObject } from "../../src/objects/object-store.ts";
+import { makeBundle } from "../../src/repo/bundle.ts";
 import { fsck } from "../../src/repo/fsck.ts";
+import { importFrom } from "../../src/repo/import.ts";
 import { evidenceMoves, inspectionEvidence } from "../../src/repo/inspection.ts";
 import { promote } from "../../src/repo/promote.ts";
 import { pull } from "../../src/repo/pull.ts";
 import { resolve } from "../../src/repo/resolve.ts";
+import { openPipe } from "../../src/sync/pipe.ts";
+import { writeVolume } from "../../src/sync/volume-writer.ts";
+import { copied } from "../support/bundles.ts";
 import { type Member, makeTeam, model, type Team } from "../support/team-stores.ts";
 
 const TRUE = "acme/true@v1";
@@ -83,5 +88,11 @@ for (const when of ["before", "with"] as const) {
       [`EVIDENCE_FAILED ${at}`],
     );
     assert.equal(ours.exit, EXIT.notTrusted);
+    // Nor does it keep what is right from going on.
+    const names = [FALSE, TRUE].map((name) => parseName(name));
+    const bundle = await makeBundle(b.store, { names, patterns: [], candidates: false, blobs: true });
+    const c = await team.store("c");
+    await importFrom(c.store, await openPipe(copied(writeVolume(b.store, bundle, 1)), "a pipe"));
+    assert.equal((await resolve(c.store, parseName(TRUE))).manifest.id, honest);
   });
 }
