@@ -14,13 +14,23 @@ import {
 import { parseEvidence } from "../objects/documents/evidence.ts";
 import type { ManifestFile } from "../objects/documents/manifest.ts";
 import { parseRefusal } from "../objects/documents/refusal.ts";
+import { parseStatement } from "../objects/documents/statement.ts";
 import { readObject } from "../objects/object-store.ts";
 import { signersOf } from "../objects/signatures.ts";
 import type { HeadView } from "../refs/head-view.ts";
 import { authorisedDenial } from "../trust/revocation.ts";
 import { keysOf } from "../trust/roles.ts";
 import { readHeads } from "./candidates.ts";
-import { Dossier, type Policies, readHeadIds, readList, readManifest, readPolicies, readStatement } from "./dossier.ts";
+import {
+  Dossier,
+  type Policies,
+  readHeadIds,
+  readList,
+  readManifest,
+  readNamed,
+  readPolicies,
+  readStatement,
+} from "./dossier.ts";
 import type { Findings } from "./fsck.ts";
 import { judge } from "./resolve.ts";
 import type { Store } from "./store.ts";
@@ -223,10 +233,11 @@ async function checkRefused(walk: Walk, ref: RefPath, statement: Digest, id: Dig
   await new Dossier(store, head, policies, name).refusals(statement); // throws where one has lost a signature
 }
 
-/** A refusal may have come before its statement; whose name it is then does not change who signed it. */
+/**
+ * A refusal may have come before its statement, or be of what is none; whose name it is then does not change who signed it.
+ */
 async function nameOfRefused(store: Store, statement: Digest): Promise<Name> {
-  if ((await store.objects.read(statement)) === undefined) return parseName("not/here");
-  return (await readStatement(store, statement)).value.name;
+  return (await readNamed(store, statement, parseStatement))?.value.name ?? parseName("not/here");
 }
 
 /** What it remembers of another store is here; what that names need not be. */
