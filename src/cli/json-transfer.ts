@@ -15,8 +15,8 @@ export const failedJson = (failed: readonly Fault[]) =>
 
 /** @param leftOut - volumes that could not be used, in words */
 function importedJson(report: ImportReport, leftOut: readonly string[] = []) {
-  const { store, log, sameRoot, names, refused, notes, denials, blobs, entries } = report;
-  return { store, log, sameRoot, names, refused, notes, denials, blobs, entries, leftOut };
+  const { store, log, sameRoot, names, refused, notes, denials, blobs, mended, damaged, entries } = report;
+  return { store, log, sameRoot, names, refused, notes, denials, blobs, mended, damaged, entries, leftOut };
 }
 
 /** The first bundle; where there are several, the others beside it. */

@@ -10,6 +10,7 @@ export type Act = (action: Action) => (command: Command) => Promise<void>;
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
 const RECIPIENT_TEXT = "encrypt to age1…, or to those in @FILE (may be repeated)";
 const IDENTITY_TEXT = "opens what is encrypted, as age-keygen wrote it; else COFFER_IDENTITY (may be repeated)";
+const MEND_TEXT = "hash the files that its names need and that are here, and replace those that are damaged";
 
 export function addBundles(program: Command, act: Act): void {
   const bundle = program
@@ -55,6 +56,7 @@ export function addBundles(program: Command, act: Act): void {
     .description("take over a bundle: revocations first, then what its signatures carry; the same again moves nothing")
     .argument("<places...>", "volumes, folders with volumes or with what they held, or - for stdin")
     .option("--identity <file>", IDENTITY_TEXT, collect)
+    .option("--mend", MEND_TEXT)
     .action(async (places, options, command) =>
       act(async (context) => (await import("./commands/receive.ts")).runBundleImport(context, places, options))(
         command,
@@ -69,6 +71,7 @@ export function addTransfer(program: Command, act: Act): void {
     .argument("<remote>", "its name, or its address: a folder, http(s)://…, or git+http(s)://…")
     .option("--cafile <file>", "of https: believe the certificate authorities in this file, and no others")
     .option("--identity <file>", `on a stick: ${IDENTITY_TEXT}`, collect)
+    .option("--mend", MEND_TEXT)
     .action(async (remote, options, command) =>
       act(async (context) => (await import("./commands/receive.ts")).runPull(context, remote, options))(command),
     );

@@ -32,7 +32,7 @@ import {
 } from "./incoming.ts";
 import { isFolderAt } from "./outside-file.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
-import { pull } from "./pull.ts";
+import { pull, receiverFor } from "./pull.ts";
 import { leaveReceipt, takeReceipts } from "./receipt-files.ts";
 import { keepReceipt, kindOf, lastReceipt, listRemotes, noSuchRemote, noteRemote, type Peer } from "./remotes.ts";
 import { openStore, type Store } from "./store.ts";
@@ -168,7 +168,7 @@ async function pullFolder(store: Store, remote: Peer, options: ExchangeOptions):
     if (failed === undefined && receipts.length === 0) return pullStore(store, remote, options);
   }
   const found = isCofferError(volumes) ? NOTHING : volumes;
-  const all = hasStore ? await withStore(found, path, ports, store) : found;
+  const all = hasStore ? await withStore(found, path, ports, receiverFor(store, options)) : found;
   const { taken, own: _own, ...imported } = await importAll(store, all, options);
   const told = failed === undefined ? imported : { ...imported, failed: [...imported.failed, failed] };
   const newest = newestOf(taken);

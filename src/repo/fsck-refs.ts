@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The part of fsck that follows refs: what each holds is here, is of the right kind and carries its signatures. Layer: repo. */
 import { type Digest, short } from "../base/digest.ts";
-import { type Name, parseName } from "../base/names.ts";
+import { type Name, type NameText, parseName } from "../base/names.ts";
 import {
   evidenceRef,
   nameRef,
@@ -45,6 +45,8 @@ interface Walk {
 
 /** What one manifest that is not revoked by name says of a blob. */
 export interface Claim {
+  /** The name that the manifest stands, waits or is proposed under. */
+  readonly name: NameText;
   readonly manifest: Digest;
   readonly file: ManifestFile;
   /** It stands under a trusted name. */
@@ -73,7 +75,7 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
       return; // readPolicies has read it
     case "acquired":
     case "quarantined":
-      return wantManifest(walk, id);
+      return wantManifest(walk, parsed.name, id);
     case "proposed":
     case "revoking":
     case "deleting":
@@ -101,10 +103,10 @@ async function checkRef(walk: Walk, ref: RefPath, parsed: ParsedRef, id: Digest)
   }
 }
 
-async function wantManifest({ store, wanted }: Walk, id: Digest, trusted = false): Promise<void> {
+async function wantManifest({ store, wanted }: Walk, name: Name, id: Digest, trusted = false): Promise<void> {
   const manifest = await readManifest(store, id);
   for (const file of manifest.value.files) {
-    const claim = { manifest: id, file, trusted };
+    const claim = { name: name.text, manifest: id, file, trusted };
     const known = wanted.get(file.sha256);
     if (known === undefined) wanted.set(file.sha256, [claim]);
     else known.push(claim);
@@ -131,7 +133,7 @@ async function checkCandidate(walk: Walk, ref: RefPath, name: Name, id: Digest):
       : "revoked";
   const expected = nameRef(family, name);
   if (value.ref !== expected) walk.found.problem("CORRUPT", ref, `holds a statement for ${value.ref}`);
-  if (family !== "deleted") await wantManifest(walk, value.manifest);
+  if (family !== "deleted") await wantManifest(walk, name, value.manifest);
 }
 
 /** A trusted name must be carried by its signatures; being denied for other reasons is told, and is no damage. */
@@ -146,7 +148,7 @@ async function checkHeads(walk: Walk, ref: RefPath, name: Name): Promise<void> {
   if (only === undefined) found.problem("CORRUPT", ref, "an empty list of heads");
   else if (ref !== place) found.problem("CORRUPT", ref, `expected these heads under ${place}`);
   if (!one) return;
-  await wantManifest(walk, only.value.manifest, true);
+  await wantManifest(walk, name, only.value.manifest, true);
   const [reason] = verdict.reasons;
   if (reason === undefined || reason.code === "CORRUPT") return;
   // Somebody decided that; the name's own people may still revoke it, or promote other bytes.

@@ -7,6 +7,7 @@
 import { type Digest, isDigest, sha256, short } from "../base/digest.ts";
 import { ERRORS, type ErrorCode, EXIT, passOthers } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
+import type { NameText } from "../base/names.ts";
 import { counted, sizeText } from "../base/quantity.ts";
 import { printable } from "../base/text.ts";
 import { type HashedBlob, hashFile } from "../objects/chunk-hasher.ts";
@@ -28,6 +29,8 @@ export interface Problem {
   /** What it concerns: a path in the store, a ref, a log entry. */
   readonly where: string;
   readonly text: string;
+  /** Of a blob: the names that need it, sorted. Left out where none does. */
+  readonly names?: readonly NameText[];
 }
 
 export interface FsckReport {
@@ -46,6 +49,14 @@ export interface FsckReport {
   readonly exit: number;
 }
 
+/** Names that are told one by one. */
+const MOST_TOLD = 8;
+
+function listText(names: readonly string[]): string {
+  const more = names.length > MOST_TOLD ? ` and ${names.length - MOST_TOLD} more` : "";
+  return `${names.slice(0, MOST_TOLD).join(", ")}${more}`;
+}
+
 /** What the steps collect. */
 export class Findings {
   readonly problems: Problem[] = [];
@@ -54,6 +65,14 @@ export class Findings {
 
   problem(code: ErrorCode, where: string, text: string): void {
     this.problems.push({ code, where: printable(where), text: printable(text) });
+  }
+
+  /** @param claims - of the manifests that need the blob */
+  blobProblem(code: ErrorCode, where: string, text: string, claims: readonly Claim[] = []): void {
+    const names = [...new Set(claims.map(({ name }) => name))].sort();
+    const who = names.length === 0 ? "" : `; needed by ${listText(names)}`;
+    const needed = names.length === 0 ? {} : { names };
+    this.problems.push({ code, where, text: printable(`${text}${who}`), ...needed });
   }
 
   /** Runs a step; a CofferError becomes a problem, anything else is a bug and goes on up. */
@@ -226,12 +245,13 @@ async function checkBlob(
   if (file === undefined) return; // gone since the folder was listed
   try {
     const actual = await hashFile(file);
-    if (actual.sha256 !== id) return found.problem("CORRUPT", path, `its bytes are those of ${short(actual.sha256)}`);
+    if (actual.sha256 !== id)
+      return found.blobProblem("CORRUPT", path, `its bytes are those of ${short(actual.sha256)}`, claims);
     for (const claim of claims ?? []) checkClaim(claim, actual, found);
     const list = actual.chunks?.id;
     const isNamed = list !== undefined && claims?.some((claim) => claim.file.chunks === list) === true;
     if (isNamed && (await store.objects.read(list)) === undefined) {
-      found.problem("CORRUPT", path, `its chunk list ${short(list)} is missing`);
+      found.blobProblem("CORRUPT", path, `its chunk list ${short(list)} is missing`, claims);
     }
   } finally {
     await file.close();
@@ -259,8 +279,8 @@ async function checkMissingBlobs(store: Store, wanted: Wanted, found: Findings):
     if ((await statKept(store.files, blobPath(id))) !== undefined) continue;
     const { path } = claims[0].file;
     await found.attempt(blobPath(id), async () => {
-      if (await wasHere(store, head, claims)) found.problem("CORRUPT", blobPath(id), `missing, and needed as ${path}`);
-      else found.problem("BLOB_MISSING", blobPath(id), `needed as ${path}, and has not come yet`);
+      if (await wasHere(store, head, claims)) found.blobProblem("CORRUPT", blobPath(id), `${path} is missing`, claims);
+      else found.blobProblem("BLOB_MISSING", blobPath(id), `${path} has not come yet`, claims);
     });
   }
 }

@@ -59,7 +59,13 @@ export async function importAll(
     }
   }
   const faults = others.flatMap((bundle) => bundle.faults);
-  return { reports, taken, faults, failed, own: [...own].map(({ what }) => what), passedOver };
+  return { reports: withoutMended(reports), taken, faults, failed, own: [...own].map(({ what }) => what), passedOver };
+}
+
+/** What one bundle did not bring, another may have. */
+function withoutMended(reports: readonly ImportReport[]): readonly ImportReport[] {
+  const mended = new Set(reports.flatMap((report) => report.mended.map(({ blob }) => blob)));
+  return reports.map((report) => ({ ...report, damaged: report.damaged.filter(({ blob }) => !mended.has(blob)) }));
 }
 
 /** Of its policies. */

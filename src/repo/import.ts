@@ -27,11 +27,13 @@ import { Writer } from "./import/writer.ts";
 import { withReserve } from "./reserve.ts";
 import type { Store } from "./store.ts";
 
-export type { ImportReport } from "./import/report.ts";
+export type { DamagedBlob, ImportReport } from "./import/report.ts";
 
 export interface ImportOptions {
   /** Called as bytes of blobs are taken: total so far. */
   readonly onBytes?: (bytes: number) => void;
+  /** Hash the blobs that the names which come need and that lie here, and replace those that are damaged. */
+  readonly mend?: boolean;
   /** Moves in one log entry; LIMITS.movesPerEntry when left out. */
   readonly mostMoves?: number;
   /** What `importDenials` took over of the same source before. */
@@ -164,7 +166,8 @@ class Import {
     this.#arrivals = new Arrivals(staging.small);
     this.#writer = new Writer(store);
     const [arrivals, writer] = [this.#arrivals, this.#writer];
-    this.#blobs = new Blobs({ store, staging, arrivals, writer, index: source.index.value });
+    const mend = options.mend === true;
+    this.#blobs = new Blobs({ store, staging, arrivals, writer, index: source.index.value, mend });
   }
 
   /** Entries of the log with what was revoked or refused. */
@@ -364,6 +367,7 @@ class Import {
       notes: [...work.notes],
       denials: this.#denials?.count ?? 0,
       blobs: { count: this.#blobs.taken, bytes: this.#blobs.takenBytes },
+      ...{ mended: this.#blobs.damage.mended, damaged: this.#blobs.damage.left },
       entries: [...this.denied, ...applied.entries],
     };
   }

@@ -74,7 +74,7 @@ export function readAhead(arrived: Arrived): Arrived {
  * The store at `root` as a source. It is read only: neither its key nor this machine's memory of it is looked at, for an
  * older state of it is no more than an older bundle.
  *
- * @param receiver - whose blobs need not be read again
+ * @param receiver - whose blobs need not be read again; left out where they are to be mended, and it says itself which
  * @throws CofferError STORE_NOT_FOUND, CORRUPT, UNSUPPORTED
  */
 export async function openFolderSource(root: string, ports: Ports, receiver?: Store): Promise<Source> {

@@ -3,7 +3,7 @@
 import { short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
 import { parseName, parsePattern } from "../../base/names.ts";
-import { fsck } from "../../repo/fsck.ts";
+import { type FsckReport, fsck } from "../../repo/fsck.ts";
 import { DEFAULT_PAGE, list } from "../../repo/list.ts";
 import type { HeadView } from "../../repo/serving.ts";
 import { type Shown, show } from "../../repo/show.ts";
@@ -154,7 +154,18 @@ export async function runFsck(context: Context): Promise<number> {
     counted(blobs, "blob"),
   ];
   ui.say(`checked ${parts.join(", ")}: ${outcome(report.problems.length)}`);
+  const way = wayOn(report, storeFlag(context));
+  if (way !== undefined) ui.next(way);
   return report.exit;
+}
+
+/** What gets the bytes that names need and that are damaged, or not here; undefined where there are none. */
+function wayOn({ problems }: FsckReport, flag: string): string | undefined {
+  const lacking = problems.filter(({ names }) => names !== undefined);
+  const [name] = lacking[0]?.names ?? [];
+  if (name === undefined) return undefined;
+  const mend = lacking.some(({ code }) => code === "CORRUPT") ? " --mend" : "";
+  return `coffer bundle import${flag}${mend} PLACE    (a medium that has ${name}; or \`coffer pull${mend} REMOTE\`)`;
 }
 
 function outcome(problems: number): string {

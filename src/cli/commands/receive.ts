@@ -7,7 +7,7 @@ import { cloneMedia, parseRoot } from "../../repo/clone.ts";
 import type { Delivery } from "../../repo/delivery.ts";
 import type { HttpOptions } from "../../repo/exchange.ts";
 import { arrivedFrom, type ExchangeOptions, findPeer, type Peer, pullRemote, pushRemote } from "../../repo/exchange.ts";
-import type { ImportReport } from "../../repo/import.ts";
+import type { DamagedBlob, ImportReport } from "../../repo/import.ts";
 import { type Imported, importAll } from "../../repo/import-all.ts";
 import {
   type Arrived,
@@ -25,7 +25,12 @@ import { type Context, locate, open, quoteArgument, showLate, storeFlag } from "
 import { counted, sizeText, table } from "../format.ts";
 import { clonedJson, importsJson, pulledJson, pushedJson } from "../json-transfer.ts";
 import { readSmallFile, refuseSpecial } from "../small-file.ts";
+import type { Ui } from "../ui.ts";
 import { mediaOf, PIPE, requestOf, sayPassedOver } from "./bundle.ts";
+
+export interface MendOption {
+  readonly mend?: boolean;
+}
 
 function progressOf({ ui }: Context) {
   return { onBytes: (bytes: number) => ui.progress(`${sizeText(bytes)} taken`) };
@@ -34,15 +39,18 @@ function progressOf({ ui }: Context) {
 export async function runBundleImport(
   context: Context,
   places: readonly string[],
-  options: IdentityOptions,
+  options: IdentityOptions & MendOption,
 ): Promise<number> {
   const store = await open(context);
   const arrived = await openArrived(context.io.ports, mediaOf(context, places, options));
-  const imported = await importAll(store, arrived, progressOf(context)).finally(() => showLate(context, store));
+  const mend = options.mend === true;
+  const imported = await importAll(store, arrived, { ...progressOf(context), mend }).finally(() =>
+    showLate(context, store),
+  );
   if (imported.reports.length === 0) sayPassedOver(context, imported.passedOver);
   needOne(imported);
   context.ui.json(importsJson(imported));
-  return tellAll(context, imported, storeFlag(context));
+  return tellAll(context, imported, storeFlag(context), mend);
 }
 
 /** @throws CofferError of what came, if nothing of it could be taken over */
@@ -54,11 +62,13 @@ function needOne({ reports, faults, failed, own }: Imported): void {
 }
 
 /** One report for each bundle, then what could not be used. @returns the exit status of what went worst */
-function tellAll(context: Context, told: Tellable, flag: string): number {
+function tellAll(context: Context, told: Tellable, flag: string, mend = false): number {
   const { reports, faults, failed, own = [] } = told;
   const { ui } = context;
   for (const { what, error } of faults) ui.warn(`left out: ${messageWith(what, error)}`);
   const statuses = reports.map((report) => tell(context, report, flag));
+  if (mend && reports.every(({ mended, damaged }) => mended.length + damaged.length === 0))
+    ui.say("nothing to mend: what these names need and lies here is whole");
   sayPassedOver(context, told.passedOver);
   for (const what of own) ui.say(`passed over: ${what} is of this store itself`);
   // A stick may go round several receivers, each with bundles that only it can open.
@@ -118,14 +128,19 @@ function peerOf({ io }: Context, store: Store, remote: string): Promise<Peer> {
 }
 
 /** @returns the exit status of the import that went worst */
-export async function runPull(context: Context, remote: string, flags: HttpFlags & IdentityOptions): Promise<number> {
+export async function runPull(
+  context: Context,
+  remote: string,
+  flags: HttpFlags & IdentityOptions & MendOption,
+): Promise<number> {
   const { ui } = context;
   const store = await open(context);
   const peer = await peerOf(context, store, remote);
-  const how = { ...exchangeOptions(context, flags, peer.url), unlock: unlockFrom(context, flags) };
+  const mend = flags.mend === true;
+  const how = { ...exchangeOptions(context, flags, peer.url), unlock: unlockFrom(context, flags), mend };
   const pulled = await pullRemote(store, peer, how).finally(() => showLate(context, store));
   ui.json(pulledJson(pulled));
-  const exit = tellAll(context, pulled, storeFlag(context));
+  const exit = tellAll(context, pulled, storeFlag(context), mend);
   const { reports, failed, receipts, receipt, unreceipted } = pulled;
   for (const delivery of receipts)
     ui.say(`${peer.name === undefined ? "there lies" : "took"} ${receiptText(delivery)}`);
@@ -243,11 +258,23 @@ function tell({ ui }: Context, report: ImportReport, flag: string): number {
       ? "nothing moved"
       : `log ${report.entries.map((number) => `entry ${number}`).join(", ")}`,
   );
+  tellDamage(ui, report);
   ui.next(`coffer list${flag}`);
+  if (report.damaged.length > 0) return EXIT.corrupt;
   if (report.refused.some(({ code }) => code === "VOLUME_DAMAGED")) return EXIT.corrupt;
   if (outcomes.has("refused") || report.refused.length > 0) return EXIT.notTrusted;
   if (outcomes.has("diverged")) return EXIT.conflict;
   return outcomes.has("superseded") ? EXIT.incomplete : EXIT.ok;
+}
+
+function tellDamage(ui: Ui, { mended, damaged }: ImportReport): void {
+  const called = ({ blob, path }: DamagedBlob): string =>
+    `blob ${short(blob)}${path === undefined ? "" : ` (${path})`}`;
+  if (mended.length > 0) ui.say(`mended ${counted(mended.length, "damaged blob")}: ${mended.map(called).join(", ")}`);
+  for (const blob of damaged)
+    ui.warn(
+      `still damaged: ${called(blob)}, whose bytes did not come; import it with --mend from where they are [CORRUPT]`,
+    );
 }
 
 function blobsText({ blobs }: ImportReport): string {

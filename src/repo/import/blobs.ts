@@ -8,7 +8,6 @@ import { CofferError } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
 import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-store.ts";
-import { hashFile } from "../../objects/chunk-hasher.ts";
 import { type Manifest, type ManifestFile, parseManifest } from "../../objects/documents/manifest.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
 import { blobPath } from "../../objects/layout.ts";
@@ -19,6 +18,7 @@ import { readNamed } from "../dossier.ts";
 import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
+import { Damage } from "./damage.ts";
 import { type Gapped, Gaps } from "./gaps.ts";
 import type { BlobItem, Staging } from "./staging.ts";
 import type { Writer } from "./writer.ts";
@@ -47,16 +47,26 @@ export class Blobs {
   readonly #sizes = new Map<Digest, number>();
   /** Their chunk lists, as this store has hashed them; where there is none, undefined. */
   readonly #hashed = new Map<Digest, Digest | undefined>();
-  /** Blobs that came with this import, and their bytes. */
+  readonly damage: Damage;
+  /** Blobs that came with this import and were new here, and their bytes. */
   taken = 0;
   takenBytes = 0;
 
-  constructor(parts: { store: Store; staging: Staging; arrivals: Arrivals; writer: Writer; index: BundleIndex }) {
+  constructor(parts: {
+    readonly store: Store;
+    readonly staging: Staging;
+    readonly arrivals: Arrivals;
+    readonly writer: Writer;
+    readonly index: BundleIndex;
+    /** Hash the blobs that lie here, to replace those that are damaged. */
+    readonly mend: boolean;
+  }) {
     this.#store = parts.store;
     this.#staging = parts.staging;
     this.#arrivals = parts.arrivals;
     this.#writer = parts.writer;
-    this.#gaps = new Gaps(parts);
+    this.damage = new Damage(parts.store.files, parts.mend);
+    this.#gaps = new Gaps({ ...parts, damage: this.damage });
     this.#items = parts.index.items;
   }
 
@@ -80,32 +90,27 @@ export class Blobs {
       const listed = this.#listedBytes().get(file.sha256) ?? Number.POSITIVE_INFINITY;
       const sizeBytes = Number.isFinite(listed) ? listed : file.size;
       const named = sizeBytes === file.size ? { file } : {};
-      this.#wanted.set(file.sha256, { sizeBytes, ...named, publish });
+      // One that is damaged has its name by now, whatever is found in it.
+      this.#wanted.set(file.sha256, { sizeBytes, ...named, publish: publish || this.damage.has(file.sha256) });
       const chunks = named.file?.chunks && (await this.#chunkList(file));
       await this.#staging.recheck({ blob: file.sha256, sizeBytes }, chunks);
     }
   }
 
-  /** True if it lies here, by its size. One of another size is damaged, or the manifest says what is not so: its bytes tell. */
-  async #isHere({ sha256, size }: ManifestFile): Promise<boolean> {
+  /**
+   * True if it lies here, by its size unless this import mends. One of another size is damaged, or the manifest says what is
+   * not so: its bytes tell.
+   */
+  async #isHere({ sha256, size, path: called }: ManifestFile): Promise<boolean> {
     const path = blobPath(sha256);
     const stat = await this.#store.files.stat(path);
     if (stat?.kind !== "file") return false;
-    if (stat.sizeBytes !== size && !(await this.#isWholeAt(path, sha256))) return false;
+    const isDoubtful = this.damage.hashAll || stat.sizeBytes !== size;
+    if (isDoubtful && !(await this.damage.isWhole(sha256, called))) return false;
     await this.#store.files.touch(path); // gc leaves alone what is young
     this.#here.add(sha256);
     this.#sizes.set(sha256, stat.sizeBytes);
     return true;
-  }
-
-  async #isWholeAt(path: string, blob: Digest): Promise<boolean> {
-    const file = await this.#store.files.open(path);
-    if (file === undefined) return false;
-    try {
-      return (await hashFile(file)).sha256 === blob;
-    } finally {
-      await file.close();
-    }
   }
 
   /** Sizes of blobs that the bundle brings, as it says; without end where chunks of one may be left out. */
@@ -128,8 +133,9 @@ export class Blobs {
   async wantListed(): Promise<void> {
     for (const [blob, sizeBytes] of this.#listedBytes()) {
       if (this.#wanted.has(blob) || this.#here.has(blob)) continue;
-      if ((await this.#store.files.stat(blobPath(blob)))?.sizeBytes === sizeBytes) continue;
-      this.#wanted.set(blob, { sizeBytes, publish: false });
+      const isThere = (await this.#store.files.stat(blobPath(blob)))?.sizeBytes === sizeBytes;
+      if (isThere && (!this.damage.hashAll || (await this.damage.isWhole(blob)))) continue;
+      this.#wanted.set(blob, { sizeBytes, publish: isThere });
       await this.#staging.assume({ blob, sizeBytes });
     }
   }
@@ -201,8 +207,8 @@ export class Blobs {
   /** @throws CofferError BUNDLE_INCOMPLETE - chunks of a blob were left out, and do not lie here */
   refuseGaps(): void {
     for (const [blob, { file, sizeBytes }] of this.#wanted) {
-      if (file === undefined || this.#hashed.has(blob) || !this.#gaps.has({ blob, sizeBytes, chunks: undefined }))
-        continue;
+      if (file === undefined || this.#hashed.has(blob) || this.damage.has(blob)) continue; // damage is told by itself
+      if (!this.#gaps.has({ blob, sizeBytes, chunks: undefined })) continue;
       const text = `blob ${short(blob)} (${file.path}): chunks were left out that are not here`;
       throw new CofferError("BUNDLE_INCOMPLETE", `${text}; have the bundle made without --for, or by a new receipt`);
     }
@@ -216,8 +222,10 @@ export class Blobs {
     if (staged === undefined) return;
     this.#hashed.set(blob, staged.chunks?.id);
     this.#sizes.set(blob, staged.sizeBytes);
-    this.taken += 1;
-    this.takenBytes += staged.sizeBytes;
+    if (!this.damage.has(blob)) {
+      this.taken += 1;
+      this.takenBytes += staged.sizeBytes;
+    }
     if (staged.chunks !== undefined) await this.#writer.add(staged.chunks);
     if (wanted.publish) await this.publish([blob]);
   }
@@ -239,6 +247,7 @@ export class Blobs {
       await this.#writer.flush(); // its chunk list is there before it is
       await publishBlobs(this.#store.files, [staged]);
       this.#staging.published(blob);
+      this.damage.replaced(blob);
       this.#wanted.delete(blob);
       this.#here.add(blob);
     }
@@ -249,9 +258,9 @@ export class Blobs {
     return manifest.files.every(({ sha256 }) => this.#here.has(sha256) || this.#hashed.has(sha256));
   }
 
-  /** True if this import brought bytes of the manifest. */
+  /** True if this import brought bytes of the manifest that were not here before, be it damaged. */
   brought(manifest: Manifest): boolean {
-    return manifest.files.some(({ sha256 }) => this.#hashed.has(sha256));
+    return manifest.files.some(({ sha256 }) => this.#hashed.has(sha256) && !this.damage.has(sha256));
   }
 
   /** What one pass over the files of a manifest finds; all bytes of it are at hand. */

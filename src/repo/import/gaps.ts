@@ -15,6 +15,7 @@ import { chunkHashes } from "../../sync/spare.ts";
 import { openManifestFile } from "../blobs.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
+import type { Damage } from "./damage.ts";
 import type { BlobItem, Staging } from "./staging.ts";
 
 /** A blob that is asked for. */
@@ -35,6 +36,7 @@ export class Gaps {
   readonly #store: Store;
   readonly #staging: Staging;
   readonly #arrivals: Arrivals;
+  readonly #damage: Damage;
   readonly #segmentBytes: number;
   /** Parts that the index lists; undefined where no part was left out. */
   readonly #listed: ReadonlyMap<Digest, ReadonlySet<number>> | undefined;
@@ -42,10 +44,11 @@ export class Gaps {
   #found: ReadonlyMap<Digest, Found> | undefined;
   #open: { readonly blob: Digest; readonly reader: BlobReader } | undefined;
 
-  constructor(parts: { store: Store; staging: Staging; arrivals: Arrivals; index: BundleIndex }) {
+  constructor(parts: { store: Store; staging: Staging; arrivals: Arrivals; index: BundleIndex; damage: Damage }) {
     this.#store = parts.store;
     this.#staging = parts.staging;
     this.#arrivals = parts.arrivals;
+    this.#damage = parts.damage;
     this.#segmentBytes = parts.index.segmentBytes;
     this.#listed = parts.index.blobs === "missing" ? listedParts(parts.index) : undefined;
     for (const item of parts.index.items) if (item.kind === "blob") this.#last.set(item.blob, item.part ?? 0);
@@ -183,7 +186,7 @@ export class Gaps {
 
   /** The chunk list of a blob that lies here with the size that the manifest says. */
   async #listOf({ sha256, size, chunks }: ManifestFile): Promise<Uint8Array | undefined> {
-    if (chunks === undefined) return undefined;
+    if (chunks === undefined || this.#damage.has(sha256)) return undefined;
     if ((await statKept(this.#store.files, blobPath(sha256)))?.sizeBytes !== size) return undefined;
     return this.#store.objects.read(chunks);
   }

@@ -31,6 +31,13 @@ export interface ImportedName {
   readonly text?: string;
 }
 
+/** A blob that lay here with other bytes than those of its name. */
+export interface DamagedBlob {
+  readonly blob: Digest;
+  /** As a manifest calls it; left out where none that came names it. */
+  readonly path?: string;
+}
+
 export interface ImportReport {
   readonly store: Digest;
   readonly log: { readonly number: number; readonly head: Digest };
@@ -45,6 +52,10 @@ export interface ImportReport {
   /** Revocations, deletions and refusals that came and count here. */
   readonly denials: number;
   readonly blobs: { readonly count: number; readonly bytes: number };
+  /** Damaged blobs that were replaced by what came; they are not among the new ones. */
+  readonly mended: readonly DamagedBlob[];
+  /** Damaged blobs that did not come, so that they are damaged still. */
+  readonly damaged: readonly DamagedBlob[];
   /** Numbers of the log entries that it made; none if nothing moved. */
   readonly entries: readonly number[];
 }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Blobs that lie here by a name whose bytes they do not have, as an import finds and mends them. Layer: repo.
+ * Holds invariant 1. Not here: how their bytes come (staging.ts), damage of what no import asks for (fsck.ts).
+ */
+import type { Digest } from "../../base/digest.ts";
+import { isCofferError } from "../../base/errors.ts";
+import { hashFile } from "../../objects/chunk-hasher.ts";
+import type { Files } from "../../objects/files.ts";
+import { blobPath } from "../../objects/layout.ts";
+import type { DamagedBlob } from "./report.ts";
+
+export class Damage {
+  readonly #files: Files;
+  /** Every blob that is asked for is hashed; else only one whose size is wrong. */
+  readonly hashAll: boolean;
+  readonly #found = new Map<Digest, DamagedBlob>();
+  readonly #mended = new Set<Digest>();
+
+  constructor(files: Files, hashAll: boolean) {
+    this.#files = files;
+    this.hashAll = hashAll;
+  }
+
+  /** Hashes a blob that lies here, and remembers it if it is damaged. @param path - as a manifest calls it */
+  async isWhole(blob: Digest, path?: string): Promise<boolean> {
+    if (await this.#hasItsBytes(blob)) return true;
+    this.#found.set(blob, { blob, ...(path === undefined ? {} : { path }) });
+    return false;
+  }
+
+  async #hasItsBytes(blob: Digest): Promise<boolean> {
+    try {
+      const file = await this.#files.open(blobPath(blob));
+      if (file === undefined) return false;
+      try {
+        return (await hashFile(file)).sha256 === blob;
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (this.hashAll && isCofferError(error, "IO_ERROR")) return false; // a bad sector: other bytes take its place
+      throw error;
+    }
+  }
+
+  has(blob: Digest): boolean {
+    return this.#found.has(blob);
+  }
+
+  /** The right bytes have its name now. */
+  replaced(blob: Digest): void {
+    if (this.#found.has(blob)) this.#mended.add(blob);
+  }
+
+  get mended(): readonly DamagedBlob[] {
+    return [...this.#found.values()].filter(({ blob }) => this.#mended.has(blob));
+  }
+
+  /** Those whose bytes did not come. */
+  get left(): readonly DamagedBlob[] {
+    return [...this.#found.values()].filter(({ blob }) => !this.#mended.has(blob));
+  }
+}
