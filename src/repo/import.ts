@@ -315,6 +315,7 @@ class Import {
     };
     this.#work = work;
     const receiver = sameRoot ? await this.#adopt(work, head) : await this.#quarantine(work, head);
+    await this.#blobs.settle();
     if (this.#source.missing.length > 0) await this.#blobs.wantListed();
     return receiver;
   }

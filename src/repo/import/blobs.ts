@@ -8,6 +8,7 @@ import { CofferError } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
 import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
 import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-store.ts";
+import type { HashedBlob } from "../../objects/chunk-hasher.ts";
 import { type Manifest, type ManifestFile, parseManifest } from "../../objects/documents/manifest.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
 import { blobPath } from "../../objects/layout.ts";
@@ -18,6 +19,7 @@ import { readNamed } from "../dossier.ts";
 import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
+import { Claims, vouchedFor } from "./claims.ts";
 import { Damage } from "./damage.ts";
 import { type Gapped, Gaps } from "./gaps.ts";
 import type { BlobItem, Staging } from "./staging.ts";
@@ -25,9 +27,7 @@ import type { Writer } from "./writer.ts";
 
 interface Wanted {
   /** Without end where nothing says it yet. */
-  readonly sizeBytes: number;
-  /** As a manifest names it; undefined while none does, of that size. */
-  file?: ManifestFile;
+  sizeBytes: number;
   /** Get the blob its name as soon as it is whole; else only once its model was looked into. */
   publish: boolean;
 }
@@ -43,10 +43,13 @@ export class Blobs {
   readonly #wanted = new Map<Digest, Wanted>();
   /** Blobs that lay here before, or have their name by now. */
   readonly #here = new Set<Digest>();
-  /** How large they are. */
+  /** How large their files are. */
   readonly #sizes = new Map<Digest, number>();
-  /** Their chunk lists, as this store has hashed them; where there is none, undefined. */
-  readonly #hashed = new Map<Digest, Digest | undefined>();
+  /** Blobs that came whole with this import. */
+  readonly #hashed = new Set<Digest>();
+  /** What this store has found by hashing all of a blob, as it came or as it lies here. */
+  readonly #found = new Map<Digest, HashedBlob>();
+  readonly #claims = new Claims();
   readonly damage: Damage;
   /** Blobs that came with this import and were new here, and their bytes. */
   taken = 0;
@@ -77,24 +80,37 @@ export class Blobs {
     return readNamed(this.#store, id, parseManifest);
   }
 
-  /** Asks for all blobs of a manifest. @param publish - they are needed whatever is found in them */
+  /** Asks for all blobs of a manifest; then `settle`. @param publish - they are needed whatever is found in them */
   async want(manifest: Manifest, publish: boolean): Promise<void> {
     for (const file of manifest.files) {
+      this.#claims.add(file);
       const known = this.#wanted.get(file.sha256);
-      if (known !== undefined) {
-        known.publish ||= publish;
-        if (known.sizeBytes === file.size) known.file ??= file;
+      if (known !== undefined) known.publish ||= publish;
+      else if (!(await this.#isHere(file))) {
+        // One that is damaged has its name by now, whatever is found in it.
+        this.#wanted.set(file.sha256, { sizeBytes: file.size, publish: publish || this.damage.has(file.sha256) });
       }
-      if (known !== undefined || this.#here.has(file.sha256) || (await this.#isHere(file))) continue;
-      // The index is the sender's, who has the bytes; the manifest may be of people who never had them.
-      const listed = this.#listedBytes().get(file.sha256) ?? Number.POSITIVE_INFINITY;
-      const sizeBytes = Number.isFinite(listed) ? listed : file.size;
-      const named = sizeBytes === file.size ? { file } : {};
-      // One that is damaged has its name by now, whatever is found in it.
-      this.#wanted.set(file.sha256, { sizeBytes, ...named, publish: publish || this.damage.has(file.sha256) });
-      const chunks = named.file?.chunks && (await this.#chunkList(file));
-      await this.#staging.recheck({ blob: file.sha256, sizeBytes }, chunks);
     }
+  }
+
+  /** Once all manifests have asked: how much is to come of each blob, and what of it an earlier import left. */
+  async settle(): Promise<void> {
+    for (const [blob, wanted] of this.#wanted) {
+      // The index is the sender's, who has the bytes; a manifest may be of people who never had them.
+      const listed = this.#listedBytes().get(blob) ?? Number.POSITIVE_INFINITY;
+      if (Number.isFinite(listed)) wanted.sizeBytes = listed;
+      const { sizeBytes } = wanted;
+      const [file, ...others] = this.#filesOf(blob);
+      // Where they disagree, nothing but the hash of all of it tells.
+      if (file === undefined || others.length > 0) await this.#staging.assume({ blob, sizeBytes });
+      else await this.#staging.recheck({ blob, sizeBytes }, file.chunks && (await this.#chunkList(file)));
+    }
+  }
+
+  /** As manifests name a blob that is asked for, of the size that is to come. */
+  #filesOf(blob: Digest): readonly ManifestFile[] {
+    const wanted = this.#wanted.get(blob);
+    return wanted === undefined ? [] : this.#claims.of(blob, wanted.sizeBytes);
   }
 
   /**
@@ -102,14 +118,26 @@ export class Blobs {
    * not so: its bytes tell.
    */
   async #isHere({ sha256, size, path: called }: ManifestFile): Promise<boolean> {
+    if (this.#found.has(sha256) || (this.#here.has(sha256) && this.#sizes.get(sha256) === size)) return true;
     const path = blobPath(sha256);
     const stat = await this.#store.files.stat(path);
     if (stat?.kind !== "file") return false;
     const isDoubtful = this.damage.hashAll || stat.sizeBytes !== size;
-    if (isDoubtful && !(await this.damage.isWhole(sha256, called))) return false;
+    if (isDoubtful && !(await this.#hash(sha256, called))) {
+      this.#here.delete(sha256); // if another manifest says the size that the damage has
+      return false;
+    }
     await this.#store.files.touch(path); // gc leaves alone what is young
     this.#here.add(sha256);
     this.#sizes.set(sha256, stat.sizeBytes);
+    return true;
+  }
+
+  /** Hashes a blob that lies here. @returns false if it is damaged */
+  async #hash(blob: Digest, called: string): Promise<boolean> {
+    const hashed = await this.damage.look(blob, called);
+    if (hashed === undefined) return false;
+    this.#found.set(blob, hashed);
     return true;
   }
 
@@ -134,7 +162,7 @@ export class Blobs {
     for (const [blob, sizeBytes] of this.#listedBytes()) {
       if (this.#wanted.has(blob) || this.#here.has(blob)) continue;
       const isThere = (await this.#store.files.stat(blobPath(blob)))?.sizeBytes === sizeBytes;
-      if (isThere && (!this.damage.hashAll || (await this.damage.isWhole(blob)))) continue;
+      if (isThere && (!this.damage.hashAll || (await this.damage.look(blob)) !== undefined)) continue;
       this.#wanted.set(blob, { sizeBytes, publish: isThere });
       await this.#staging.assume({ blob, sizeBytes });
     }
@@ -177,9 +205,9 @@ export class Blobs {
   /** Before a part is taken: what was left out before it, as it lies here. @throws CofferError CORRUPT, NO_SPACE, IO_ERROR */
   async fillBefore(item: BlobItem): Promise<void> {
     const from = this.#gaps.gapBefore(item);
-    const file = this.#wanted.get(item.blob)?.file;
-    if (from === undefined || file === undefined) return;
-    await this.#gaps.fill(await this.#gapped(file), from, item.part ?? 0, () => this.#allGapped());
+    if (from === undefined) return;
+    for (const file of this.#filesOf(item.blob))
+      await this.#gaps.fill(await this.#gapped(file), from, item.part ?? 0, () => this.#allGapped());
   }
 
   /** After a part was taken. @throws CofferError as `fillBefore` and `complete` */
@@ -189,9 +217,9 @@ export class Blobs {
   }
 
   async #fillRest(blob: Digest): Promise<void> {
-    const file = this.#wanted.get(blob)?.file;
-    if (file === undefined || this.#hashed.has(blob) || !this.#gaps.mayBeAny) return;
-    await this.#gaps.fillRest(await this.#gapped(file), () => this.#allGapped());
+    if (this.#hashed.has(blob) || !this.#gaps.mayBeAny) return;
+    for (const file of this.#filesOf(blob))
+      await this.#gaps.fillRest(await this.#gapped(file), () => this.#allGapped());
   }
 
   async #gapped(file: ManifestFile): Promise<Gapped> {
@@ -200,13 +228,14 @@ export class Blobs {
 
   async #allGapped(): Promise<readonly Gapped[]> {
     const all: Gapped[] = [];
-    for (const { file } of this.#wanted.values()) if (file !== undefined) all.push(await this.#gapped(file));
+    for (const blob of this.#wanted.keys()) for (const file of this.#filesOf(blob)) all.push(await this.#gapped(file));
     return all;
   }
 
   /** @throws CofferError BUNDLE_INCOMPLETE - chunks of a blob were left out, and do not lie here */
   refuseGaps(): void {
-    for (const [blob, { file, sizeBytes }] of this.#wanted) {
+    for (const [blob, { sizeBytes }] of this.#wanted) {
+      const [file] = this.#filesOf(blob);
       if (file === undefined || this.#hashed.has(blob) || this.damage.has(blob)) continue; // damage is told by itself
       if (!this.#gaps.has({ blob, sizeBytes, chunks: undefined })) continue;
       const text = `blob ${short(blob)} (${file.path}): chunks were left out that are not here`;
@@ -220,8 +249,8 @@ export class Blobs {
     if (wanted === undefined || this.#hashed.has(blob)) return;
     const staged = await this.#staging.whole({ blob, sizeBytes: wanted.sizeBytes });
     if (staged === undefined) return;
-    this.#hashed.set(blob, staged.chunks?.id);
-    this.#sizes.set(blob, staged.sizeBytes);
+    this.#hashed.add(blob);
+    this.#found.set(blob, staged);
     if (!this.damage.has(blob)) {
       this.taken += 1;
       this.takenBytes += staged.sizeBytes;
@@ -267,6 +296,7 @@ export class Blobs {
   async inspect(manifest: Manifest): Promise<readonly Finding[]> {
     const files: InspectedFile[] = [];
     const more: Finding[] = [];
+    await this.#needFound(manifest);
     for (const file of manifest.files) {
       const differs = this.#differs(file);
       if (differs !== undefined) {
@@ -290,11 +320,26 @@ export class Blobs {
     return [...more, ...(await findingsOf(files))];
   }
 
+  /**
+   * What a manifest says of a blob that lies here is compared with its bytes, unless this store has found the same said before:
+   * nobody is found right, or wrong, by the size of a file.
+   * @throws CofferError CORRUPT - a blob is damaged
+   */
+  async #needFound(manifest: Manifest): Promise<void> {
+    const open = manifest.files.filter(({ sha256 }) => !this.#found.has(sha256));
+    const vouched = await vouchedFor(this.#store, open);
+    for (const { sha256, path } of open) {
+      if (vouched.has(sha256) || this.#found.has(sha256) || (await this.#hash(sha256, path))) continue;
+      throw new CofferError("CORRUPT", `blob ${short(sha256)} (${path}): its bytes are not those of its name`);
+    }
+  }
+
   /** In what a manifest is wrong about a blob at hand, as a code of findings and in words. */
-  #differs(file: ManifestFile): readonly [code: string, what: string] | undefined {
-    if (this.#sizes.get(file.sha256) !== file.size) return ["size-differs", "size"];
-    const isHashed = this.#hashed.has(file.sha256);
-    return isHashed && this.#hashed.get(file.sha256) !== file.chunks ? ["chunks-differ", "chunk list"] : undefined;
+  #differs({ sha256, size, chunks }: ManifestFile): readonly [code: string, what: string] | undefined {
+    const found = this.#found.get(sha256);
+    if (found === undefined) return undefined; // vouched for
+    if (found.sizeBytes !== size) return ["size-differs", "size"];
+    return found.chunks?.id === chunks ? undefined : ["chunks-differ", "chunk list"];
   }
 
   async #reader(file: ManifestFile): Promise<ByteReader> {

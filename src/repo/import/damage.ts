@@ -5,7 +5,7 @@
  */
 import type { Digest } from "../../base/digest.ts";
 import { isCofferError } from "../../base/errors.ts";
-import { hashFile } from "../../objects/chunk-hasher.ts";
+import { type HashedBlob, hashFile } from "../../objects/chunk-hasher.ts";
 import type { Files } from "../../objects/files.ts";
 import { blobPath } from "../../objects/layout.ts";
 import type { DamagedBlob } from "./report.ts";
@@ -22,24 +22,28 @@ export class Damage {
     this.hashAll = hashAll;
   }
 
-  /** Hashes a blob that lies here, and remembers it if it is damaged. @param path - as a manifest calls it */
-  async isWhole(blob: Digest, path?: string): Promise<boolean> {
-    if (await this.#hasItsBytes(blob)) return true;
+  /**
+   * Hashes a blob that lies here, and remembers it if it is damaged.
+   * @param path - as a manifest calls it. @returns what its bytes are, undefined if it is damaged
+   */
+  async look(blob: Digest, path?: string): Promise<HashedBlob | undefined> {
+    const hashed = await this.#hashed(blob);
+    if (hashed?.sha256 === blob) return hashed;
     this.#found.set(blob, { blob, ...(path === undefined ? {} : { path }) });
-    return false;
+    return undefined;
   }
 
-  async #hasItsBytes(blob: Digest): Promise<boolean> {
+  async #hashed(blob: Digest): Promise<HashedBlob | undefined> {
     try {
       const file = await this.#files.open(blobPath(blob));
-      if (file === undefined) return false;
+      if (file === undefined) return undefined;
       try {
-        return (await hashFile(file)).sha256 === blob;
+        return await hashFile(file);
       } finally {
         await file.close();
       }
     } catch (error) {
-      if (this.hashAll && isCofferError(error, "IO_ERROR")) return false; // a bad sector: other bytes take its place
+      if (this.hashAll && isCofferError(error, "IO_ERROR")) return undefined; // a bad sector: other bytes take its place
       throw error;
     }
   }
