@@ -74,6 +74,29 @@ test("parts of the same size are taken up again, but for those that are wrong", 
   assert.deepEqual(held, [true, true, false, false, false]);
 });
 
+test("what lies behind a part that was found wrong counts no more, also for who looks by size alone", async () => {
+  const { files, random } = await emptyStore();
+  const held = (staging: Staging) => [0, 1, 2, 3, 4].map((part) => staging.has(parcel(part, CHUNK).item));
+  const stopped = await Staging.open(files, random, store, CHUNK);
+  await stopped.take(parcel(0, CHUNK));
+  await stopped.take({ ...parcel(4, CHUNK), item: parcel(1, CHUNK).item });
+  await stopped.take(parcel(3, CHUNK));
+  await stopped.end(true);
+  const checked = await Staging.open(files, random, store, CHUNK);
+  await checked.recheck(wanted, chunks);
+  assert.deepEqual(held(checked), [true, false, false, true, false]);
+  await checked.end(true);
+  for (const end of [true, false]) {
+    const staging = await Staging.open(files, random, store, CHUNK);
+    await staging.assume(wanted);
+    assert.deepEqual(held(staging), [true, false, false, true, false]);
+    if (!end) for (const part of [1, 2, 4]) await staging.take(parcel(part, CHUNK));
+    if (!end) assert.equal((await staging.whole(wanted))?.sha256, blob);
+    await staging.end(end);
+  }
+  assert.deepEqual(await files.list("local/tmp"), []);
+});
+
 test("what is no part of a blob goes, and a part that is longer than its blob counts for nothing", async () => {
   const { files, random } = await emptyStore();
   const stopped = await Staging.open(files, random, store, CHUNK);
@@ -82,7 +105,7 @@ test("what is no part of a blob goes, and a part that is longer than its blob co
   const [folder = ""] = (await files.list("local/tmp")) ?? [];
   const [part = ""] = (await files.list(`local/tmp/${folder}`)) ?? [];
   const [whose] = part.split(".");
-  for (const name of ["junk", `${whose}.${blob}.1`, `${whose}.${blob.toUpperCase()}.00000`])
+  for (const name of ["junk", `${whose}.${blob}.1`, `${whose}.${blob}.00001.x`, `${whose}.${blob.toUpperCase()}.00000`])
     files.plant(`local/tmp/${folder}/${name}`, new Uint8Array(1));
   const long = `local/tmp/${folder}/${"0".repeat(32)}.${blob}.00004`;
   files.plant(long, bytes.subarray(0, 2 * CHUNK));

@@ -3,8 +3,9 @@
  * Blobs on their way in: local/tmp/import-<index digest>/, where what an interrupted import got stays for the next one, which
  * checks it again. Layer: repo. Format: docs/format.md, "Importing". Holds invariant 1. What a blob is for: adoption.ts.
  *
- * A file of a blob is named `<writer>-<32 hex>.<blob>.<part>` and holds the blob from that part on, as far as it goes. Who begins takes
- * over the files of writers that are gone by renaming them; what a writer at work has is left to it.
+ * A file of a blob is named `<writer>-<32 hex>.<blob>.<part>` and holds the blob from that part on, as far as it goes; with `.<count>`
+ * behind, only so many parts of it are right. Who begins takes over the files of writers that are gone by renaming them; what a
+ * writer at work has is left to it.
  */
 import { type Digest, isDigest, short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
@@ -30,10 +31,12 @@ export interface BlobWanted {
 
 /** Parts of a blob, one behind another in one file, as they came or were found. */
 interface Run {
-  readonly path: string;
+  path: string;
   readonly from: number;
   /** Parts that are whole. */
   count: number;
+  /** Parts before one that was found wrong: no more count, whoever looks by size alone. In the name of the file. */
+  most?: number | undefined;
 }
 
 /** A file that is being written, with the hash of all of it so far. */
@@ -96,17 +99,21 @@ export class Staging {
   async #takeOver(): Promise<void> {
     const stateOf = writerStates(this.#files);
     for (const name of (await this.#files.list(this.#folder)) ?? []) {
-      const [whose = "", blob = "", part = ""] = name.split(".");
+      const [whose = "", blob = "", part = "", good] = name.split(".");
       if (stateOf(whose) === "living") continue;
       const path = `${this.#folder}/${name}`;
-      if (!isDigest(blob) || !/^[0-9]{5}$/.test(part)) {
+      if (!isDigest(blob) || !isNumber(part) || (good !== undefined && !isNumber(good))) {
         await this.#files.remove(path);
         continue;
       }
-      const own = `${this.#folder}/${tempName(this.#files.writer, this.#random)}${nameOf(blob, Number(part))}`;
-      const run = { path: own, from: Number(part), count: 0 };
-      if (await this.#renamed(path, own)) this.#runs.set(blob, [...(this.#runs.get(blob) ?? []), run]);
+      const run: Run = { path, from: Number(part), count: 0, most: good === undefined ? undefined : Number(good) };
+      run.path = this.#ownPath(blob, run);
+      if (await this.#renamed(path, run.path)) this.#runs.set(blob, [...(this.#runs.get(blob) ?? []), run]);
     }
+  }
+
+  #ownPath(blob: Digest, { from, most }: Run): string {
+    return `${this.#folder}/${tempName(this.#files.writer, this.#random)}${nameOf(blob, from, most)}`;
   }
 
   /** False if a gc, or another import, was faster. */
@@ -140,18 +147,32 @@ export class Staging {
     const kept: Run[] = [];
     for (const run of this.#runs.get(blob) ?? []) {
       run.count = await this.#goodParts(run, blob, sizeBytes, chunks);
-      if (run.count > 0) kept.push(run);
-      else await this.#files.remove(run.path);
+      if (run.count === 0) await this.#files.remove(run.path);
+      else {
+        await this.#limit(run, blob, sizeBytes);
+        kept.push(run);
+      }
     }
     this.#runs.set(blob, kept);
   }
 
+  /** What is wrong in a file cannot be cut off: its name says from now on how much of it is right. */
+  async #limit(run: Run, blob: Digest, sizeBytes: number): Promise<void> {
+    if ((await this.#partsBySize(run, sizeBytes)) === run.count) return;
+    run.most = run.count;
+    const path = this.#ownPath(blob, run);
+    await this.#files.rename(run.path, path);
+    run.path = path;
+  }
+
   /** Takes what lies here of a blob by its size alone, while nothing is known to check it by: it will be. */
   async assume({ blob, sizeBytes }: BlobWanted): Promise<void> {
-    for (const run of this.#runs.get(blob) ?? []) {
-      const found = (await this.#files.stat(run.path))?.sizeBytes ?? 0;
-      run.count = this.#partsIn(found, run.from, sizeBytes);
-    }
+    for (const run of this.#runs.get(blob) ?? []) run.count = await this.#partsBySize(run, sizeBytes);
+  }
+
+  async #partsBySize({ path, from, most }: Run, sizeBytes: number): Promise<number> {
+    const found = (await this.#files.stat(path))?.sizeBytes ?? 0;
+    return Math.min(this.#partsIn(found, from, sizeBytes), most ?? Number.POSITIVE_INFINITY);
   }
 
   /** Whole parts in so many bytes from part `from` on. */
@@ -220,10 +241,11 @@ export class Staging {
   /** Leaves what came of a blob to whoever comes next, this process included. */
   async #release(blob: Digest): Promise<void> {
     const whole = this.#whole.get(blob);
-    const runs = [...(this.#runs.get(blob) ?? []), ...(whole === undefined ? [] : [{ path: whole.temp, from: 0 }])];
-    for (const { path, from } of runs) {
+    const runs: Run[] = [...(this.#runs.get(blob) ?? [])];
+    if (whole !== undefined) runs.push({ path: whole.temp, from: 0, count: 0 });
+    for (const { path, from, most } of runs) {
       const free = Buffer.from(this.#random(16)).toString("hex");
-      await this.#files.rename(path, `${this.#folder}/${free}${nameOf(blob, from)}`);
+      await this.#files.rename(path, `${this.#folder}/${free}${nameOf(blob, from, most)}`);
     }
   }
 
@@ -366,6 +388,10 @@ export class Staging {
   }
 }
 
-function nameOf(blob: Digest, part: number): string {
-  return `.${blob}.${String(part).padStart(5, "0")}`;
+const isNumber = (text: string): boolean => /^[0-9]{5}$/.test(text);
+
+/** @param most - how many parts are right, where what follows is not */
+function nameOf(blob: Digest, part: number, most?: number): string {
+  const numbers = most === undefined ? [part] : [part, most];
+  return [`.${blob}`, ...numbers.map((number) => String(number).padStart(5, "0"))].join(".");
 }
