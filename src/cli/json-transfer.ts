@@ -11,7 +11,9 @@ import { initialisedJson } from "./json-setup.ts";
 const faultsJson = (faults: readonly Fault[]) => faults.map(({ what, error }) => messageWith(what, error));
 
 export const failedJson = (failed: readonly Fault[]) =>
-  failed.map(({ what, error: { code, message } }) => ({ bundle: what, code, message }));
+  failed.map(({ what, error: { code, message, details } }) => {
+    return { bundle: what, code, message, ...(details.length === 0 ? {} : { details }) };
+  });
 
 /** @param leftOut - volumes that could not be used, in words */
 function importedJson(report: ImportReport, leftOut: readonly string[] = []) {

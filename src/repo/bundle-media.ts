@@ -67,9 +67,12 @@ async function followed(absolute: string, shown: string): Promise<string> {
   }
 }
 
+/** What comes through a pipe has no volumes that one could look at again. */
+type Piped = Source & SignedIndex & { readonly [member in "what" | "faults" | "held"]?: undefined };
+
 /** What lies at some places or comes through a pipe: each bundle by itself. */
 export interface Opened {
-  readonly bundles: readonly (Source & SignedIndex & Partial<Pick<Volumes, "what" | "faults">>)[];
+  readonly bundles: readonly (Volumes | Piped)[];
   /** Of bundles that nothing can be read of, one volume each. */
   readonly unread: readonly Fault[];
   /** Files that may hold a volume, and of which nobody can tell: worth a note. */

@@ -6,6 +6,7 @@
 import type { Digest } from "../base/digest.ts";
 import { type CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Fault } from "../sync/volumes.ts";
+import { blamed } from "./import/blame.ts";
 import type { AppliedDenials } from "./import/denials.ts";
 import { isOwn } from "./import/remotes.ts";
 import type { Upstream } from "./import/upstream.ts";
@@ -55,7 +56,7 @@ export async function importAll(
     } catch (error) {
       passOthers(error);
       if (isOurs(error)) ours = error;
-      failed.push({ what, error });
+      failed.push({ what, error: await blamed(error, bundle, options.onLook) });
     }
   }
   const faults = others.flatMap((bundle) => bundle.faults);

@@ -34,6 +34,8 @@ export interface ImportOptions {
   readonly onBytes?: (bytes: number) => void;
   /** Hash the blobs that the names which come need and that lie here, and replace those that are damaged. */
   readonly mend?: boolean;
+  /** Called before a volume is read once more, to tell whether it is the damaged one. */
+  readonly onLook?: (what: string) => void;
   /** Moves in one log entry; LIMITS.movesPerEntry when left out. */
   readonly mostMoves?: number;
   /** What `importDenials` took over of the same source before. */

@@ -10,7 +10,7 @@ import { folderSource } from "../sync/folder-source.ts";
 import { type HttpOptions, httpSource } from "../sync/http-source.ts";
 import { aheadOf } from "../sync/read-ahead.ts";
 import type { Source } from "../sync/source.ts";
-import type { Fault } from "../sync/volumes.ts";
+import type { Fault, Volumes } from "../sync/volumes.ts";
 import { findPlaces, type Media, type NamedPath, type Opened, openMedia } from "./bundle-media.ts";
 import type { Ports } from "./ports.ts";
 import { kindOf } from "./remotes.ts";
@@ -26,6 +26,8 @@ export interface Incoming {
   readonly source: Source;
   /** Volumes that are damaged. */
   readonly faults: readonly Fault[];
+  /** The source itself, if it is volumes that can be looked at again. */
+  readonly volumes?: Volumes | undefined;
 }
 
 /** All that lies at some places, each bundle by itself; of those that nothing can be read of, one volume each. */
@@ -49,7 +51,7 @@ export function failedAll(failed: readonly Fault[]): CofferError {
   const worst = failed.find((one) => exitOf(one) === worstOf(failed.map(exitOf)));
   if (worst === undefined) return new CofferError("USAGE", "expected a bundle, found none");
   if (failed.length === 1) return worst.error;
-  const details = failed.flatMap((one) => (one === worst ? [] : [failedText(one)]));
+  const details = failed.flatMap((one) => [...(one === worst ? [] : [failedText(one)]), ...one.error.details]);
   return new CofferError(worst.error.code, messageWith(worst.what, worst.error), { cause: worst.error, details });
 }
 
@@ -60,7 +62,10 @@ export async function openArrived(ports: Ports, media: Media): Promise<Arrived> 
 
 /** In the order in which bundles are taken over. */
 export function oldestFirst({ bundles, unread, passedOver }: Opened): Arrived {
-  const incoming = bundles.map((source) => ({ what: source.what ?? "stdin", source, faults: source.faults ?? [] }));
+  const incoming = bundles.map((source) => {
+    const volumes = source.held === undefined ? undefined : source;
+    return { what: source.what ?? "stdin", source, faults: source.faults ?? [], volumes };
+  });
   const number = ({ source }: Incoming): number => source.index.value.log.number;
   return { bundles: incoming.sort((one, other) => number(one) - number(other)), unread, passedOver };
 }

@@ -311,7 +311,10 @@ class Shelf {
 }
 
 /** Why a copy of a volume cannot be used, by all of its bytes; undefined if it can. */
-async function faultOf(signed: SignedIndex, { place, number }: Held): Promise<Fault | undefined> {
+export async function faultOf(
+  signed: SignedIndex,
+  { place, number }: Pick<Held, "place" | "number">,
+): Promise<Fault | undefined> {
   const { what } = place;
   try {
     const file = await openPlace(place);

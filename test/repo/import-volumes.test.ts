@@ -4,21 +4,25 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { isCofferError } from "../../src/base/errors.ts";
+import { sha256, short } from "../../src/base/digest.ts";
+import { type CofferError, isCofferError } from "../../src/base/errors.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { parseName } from "../../src/base/names.ts";
 import { importFrom } from "../../src/repo/import.ts";
+import { importAll } from "../../src/repo/import-all.ts";
+import { openArrived } from "../../src/repo/incoming.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { itemsOfVolume } from "../../src/sync/cut.ts";
+import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { openVolumes } from "../../src/sync/volumes.ts";
 import { folderOf, type MadeBundle, placeOf, volumesOf } from "../support/bundles.ts";
-import { type Member, makeTeam, model } from "../support/team-stores.ts";
+import { type Member, makeTeam, model, type Team } from "../support/team-stores.ts";
 
 const NAME = "acme/large@main";
 const CHUNK = LIMITS.chunkBytes;
 
 interface World {
-  readonly folder: string;
+  readonly team: Team;
   readonly receiver: Member;
   readonly made: MadeBundle;
   /** The same, with a byte of the last part in volume 3 flipped. */
@@ -37,7 +41,7 @@ async function makeWorld(t: TestContext): Promise<World> {
   );
   assert.deepEqual(parts, [[0, 1], [2, 3], [4, 5], [6]]);
   const volumes = made.volumes.map((bytes, at) => (at === 2 ? flipped(bytes, bytes.length - 65536) : bytes));
-  return { folder: team.folder, receiver, made, damaged: { ...made, volumes } };
+  return { team, receiver, made, damaged: { ...made, volumes } };
 }
 
 function flipped(bytes: Buffer, at: number): Buffer {
@@ -46,8 +50,8 @@ function flipped(bytes: Buffer, at: number): Buffer {
   return other;
 }
 
-async function importOf({ folder, receiver }: World, made: MadeBundle, which: readonly number[]) {
-  return importFrom(receiver.store, await openVolumes([placeOf(folderOf(folder, made, [...which]))]));
+async function importOf({ team, receiver }: World, made: MadeBundle, which: readonly number[]) {
+  return importFrom(receiver.store, await openVolumes([placeOf(folderOf(team.folder, made, [...which]))]));
 }
 
 const incomplete =
@@ -59,6 +63,62 @@ async function isAdopted({ receiver }: World): Promise<void> {
   assert.equal((await resolve(receiver.store, parseName(NAME))).verdict.trusted, true);
   assert.deepEqual(readdirSync(join(receiver.location.root, "local/tmp")), []);
 }
+
+/** `bytes`, with the note of a volume that was written like that, in place of `before`. */
+function noted(before: Buffer, bytes: Buffer): Buffer {
+  const note = bytes.lastIndexOf("bundle/volume.json");
+  const other = Buffer.from(bytes);
+  const at = other.indexOf(sha256(before.subarray(0, note)), note);
+  assert.ok(at > note);
+  other.write(sha256(other.subarray(0, note)), at);
+  return other;
+}
+
+/** As `bundle import` of one folder for each. @returns what is wrong */
+async function faultIn({ team, receiver }: World, folders: readonly string[]): Promise<CofferError> {
+  const paths = folders.map((absolute, at) => ({ absolute, shown: `stick-${at + 1}` }));
+  const { failed, reports } = await importAll(receiver.store, await openArrived(team.ports, { kind: "paths", paths }));
+  assert.deepEqual([reports.length, failed.length], [0, 1]);
+  return failed[0]?.error ?? assert.fail();
+}
+
+test("a volume that is damaged in a blob is named by the import that finds it, with how it is cut again", async (t) => {
+  const world = await makeWorld(t);
+  const { team, made, damaged } = world;
+  const { index } = made.bundle;
+  const file = volumeFileName(index.id, 3, 4);
+  const bundle = `where bundle ${short(index.id)} was made, with any good volume of it: `;
+  const expected = [
+    `volume 3 is damaged: ${file}: expected the bytes that its note was made for, found others (rule volume-hash) [VOLUME_DAMAGED]`,
+    `${bundle}coffer bundle create --again VOLUME --only-volume 3 --out FOLDER`,
+    "then give all volumes together: blobs that came in part were not kept",
+  ];
+  const sticks = [folderOf(team.folder, made, [1, 2]), folderOf(team.folder, damaged, [3, 4])];
+  const error = await faultIn(world, sticks);
+  assert.deepEqual([error.code, error.details], ["OBJECT_MISMATCH", expected]);
+  const twice = { ...damaged, volumes: damaged.volumes.map((bytes) => flipped(bytes, bytes.length - 65536)) };
+  const volumes = [...made.volumes.slice(0, 1), ...twice.volumes.slice(1, 2), ...damaged.volumes.slice(2)];
+  const { details } = await faultIn(world, [folderOf(team.folder, { ...made, volumes })]);
+  assert.deepEqual(details.map((line) => line.slice(0, 19)).slice(0, 2), [
+    "volume 2 is damaged",
+    "volume 3 is damaged",
+  ]);
+  assert.match(details[2] ?? "", /--only-volume 2 --out FOLDER; and the same for 1 other volume: 3$/);
+});
+
+test("where no volume at hand is damaged the import says so", async (t) => {
+  const world = await makeWorld(t);
+  const { team, made, damaged } = world;
+  await assert.rejects(importOf(world, damaged, [1, 3]), incomplete(/missing/));
+  const kept = await faultIn(world, [folderOf(team.folder, made, [2, 4])]);
+  const here = "no volume that is here is damaged: each is as it was written";
+  const before = "one that came before was, or the bytes were wrong where they were made; give all volumes together";
+  assert.deepEqual([kept.code, kept.details], ["OBJECT_MISMATCH", [`${here}; ${before}`]]);
+  const volumes = made.volumes.map((bytes, at) => (at === 2 ? noted(bytes, damaged.volumes[2] as Buffer) : bytes));
+  const wrong = await faultIn(world, [folderOf(team.folder, { ...made, volumes })]);
+  const there = "so the bytes were wrong where they were made; ask there";
+  assert.deepEqual([wrong.code, wrong.details], ["OBJECT_MISMATCH", [`${here}, ${there}`]]);
+});
 
 test("a damaged volume came before the documents: once it was cut again nothing else has to be", async (t) => {
   const world = await makeWorld(t);

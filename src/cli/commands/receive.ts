@@ -33,7 +33,10 @@ export interface MendOption {
 }
 
 function progressOf({ ui }: Context) {
-  return { onBytes: (bytes: number) => ui.progress(`${sizeText(bytes)} taken`) };
+  return {
+    onBytes: (bytes: number) => ui.progress(`${sizeText(bytes)} taken`),
+    onLook: (what: string) => ui.progress(`something is damaged: looking through ${what}`),
+  };
 }
 
 export async function runBundleImport(
@@ -76,7 +79,10 @@ function tellAll(context: Context, told: Tellable, flag: string, mend = false): 
   for (const { what } of failed.filter(isForOthers))
     ui.warn(`passed over: ${what} is encrypted for somebody else, or damaged where it says for whom`);
   const bad = failed.filter((fault) => !isForOthers(fault));
-  for (const fault of bad) ui.warn(`not imported: ${failedText(fault)}`);
+  for (const fault of bad) {
+    ui.warn(`not imported: ${failedText(fault)}`);
+    for (const line of fault.error.details) ui.say(`  also: ${line}`);
+  }
   return worstOf([...statuses, ...[...faults, ...bad].map(({ error }) => ERRORS[error.code].exit)]);
 }
 

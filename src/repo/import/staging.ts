@@ -271,10 +271,7 @@ export class Staging {
     if (staged.sha256 !== blob || staged.sizeBytes !== sizeBytes) {
       await discardBlobs(this.#files, [staged]);
       await this.drop(blob);
-      throw new CofferError(
-        "OBJECT_MISMATCH",
-        `blob ${short(blob)}: the bytes that came are not those of its name; \`coffer bundle verify\` says which volume is damaged`,
-      );
+      throw new CofferError("OBJECT_MISMATCH", `blob ${short(blob)}: the bytes that came are not those of its name`);
     }
     for (const { path } of this.#runs.get(blob) ?? []) if (path !== staged.temp) await this.#files.remove(path);
     this.#runs.delete(blob);
