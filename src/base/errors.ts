@@ -164,7 +164,10 @@ export const ERRORS = {
   REMOTE_CHANGED: entry(EXIT.busy, "the server's store moved while it was read: pull again, what came is kept"),
   ADDRESS_IN_USE: entry(EXIT.busy, "choose another port with --port"),
   // incomplete
-  BUNDLE_INCOMPLETE: entry(EXIT.incomplete, "bring the volumes that it names, and give all of them"),
+  BUNDLE_INCOMPLETE: entry(
+    EXIT.incomplete,
+    "bring what is missing; give the volumes that it asks for together, or else all of them",
+  ),
   BLOB_MISSING: entry(EXIT.incomplete, "its bytes have not come yet: import a bundle that carries them"),
   // space and I/O
   NO_SPACE: entry(EXIT.noSpace, "free some space and run it again"),

@@ -17,6 +17,7 @@ import { type Applied, applyChanges, type Change } from "./import/apply.ts";
 import { Arrivals } from "./import/arrivals.ts";
 import { Blobs } from "./import/blobs.ts";
 import { type AppliedDenials, applyDenials, everybodyIn } from "./import/denials.ts";
+import { incompleteImport } from "./import/incomplete.ts";
 import { foreignPolicies, Quarantine } from "./import/landing.ts";
 import { findFork, indexChange, isOwn, keepIndex } from "./import/remotes.ts";
 import type { ImportReport } from "./import/report.ts";
@@ -45,9 +46,6 @@ export interface ImportOptions {
   /** The same act has taken over a newer bundle of that store: what is no news beside that one is none. */
   readonly besideNewer?: boolean;
 }
-
-/** Of what is missing: a folder may lack any number of items. */
-const MOST_TOLD = 8;
 
 /** What came is no good, so nothing of it is kept for another try. */
 const REFUSALS: readonly ErrorCode[] = [
@@ -127,13 +125,6 @@ async function begin(store: Store, source: Source, options: ImportOptions): Prom
   const key = source.stagedBy ?? index.id;
   const staging = await Staging.open(store.files, store.ports.random, key, index.value.segmentBytes);
   return { act: new Import(store, source, staging, options), staging };
-}
-
-/** @param so - what comes of it */
-export function incomplete({ missing }: Pick<Source, "missing">, so: string): CofferError {
-  const more = missing.length > MOST_TOLD ? ` and ${missing.length - MOST_TOLD} more` : "";
-  const text = `expected all of the bundle, ${missing.slice(0, MOST_TOLD).join(", ")}${more} missing`;
-  return new CofferError("BUNDLE_INCOMPLETE", `${text}; ${so}`);
 }
 
 /** Each list once. */
@@ -234,7 +225,7 @@ class Import {
   }
 
   #incomplete(): CofferError {
-    return incomplete(this.#source, "the blobs that came are kept for the next import of it");
+    return incompleteImport(this.#source, (item) => this.#blobs.wants(item));
   }
 
   /** Small things first; once the last of them is in, what is asked for of the blobs is known. */
@@ -331,7 +322,10 @@ class Import {
   async #quarantine(work: Work, head: HeadView): Promise<Quarantine> {
     const [policy] = this.#source.index.value.policies;
     const isHere = policy !== undefined && this.#arrivals.has(policy);
-    if (!isHere && this.#source.missing.length > 0) throw this.#incomplete();
+    if (!isHere && this.#source.missing.length > 0) {
+      await this.#blobs.wantListed(); // what is kept of them is known then
+      throw this.#incomplete();
+    }
     const quarantine = new Quarantine(work, await this.#theirPolicies());
     await quarantine.prepare(head);
     return quarantine;

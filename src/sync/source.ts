@@ -38,6 +38,8 @@ export interface Source {
   readonly stagedBy?: Digest;
   /** What is not at hand, in words for people ("volume 2 of 3"); empty when everything is. */
   readonly missing: readonly string[];
+  /** The numbers of the volumes of which no file is at hand, where nothing but volume files brings any of it. */
+  readonly missingVolumes?: readonly number[];
   /**
    * In the order of `index.value.items`, what is missing left out: small before large, a signature directly after its
    * object, the parts of a blob in order. `wants` false = skipped, without reading where the medium can.

@@ -293,6 +293,7 @@ class Shelf {
       ...{ what: this.#what, index, signature, folders, faults: this.faults, sealed: this.#sealed },
       held: new Map([...held].map(([number, copies]) => [number, copies.map(({ place }) => place)])),
       missing,
+      ...(folders.length === 0 ? { missingVolumes: lost } : {}),
       async *parcels(wants, onDamage) {
         for (const number of all) {
           const copy = await goodCopy(number);

@@ -8,6 +8,7 @@ import { sha256, short } from "../../src/base/digest.ts";
 import { type CofferError, isCofferError } from "../../src/base/errors.ts";
 import { LIMITS } from "../../src/base/limits.ts";
 import { parseName } from "../../src/base/names.ts";
+import { incompleteImport } from "../../src/repo/import/incomplete.ts";
 import { importFrom } from "../../src/repo/import.ts";
 import { importAll } from "../../src/repo/import-all.ts";
 import { openArrived } from "../../src/repo/incoming.ts";
@@ -122,13 +123,61 @@ test("where no volume at hand is damaged the import says so", async (t) => {
 
 test("a damaged volume came before the documents: once it was cut again nothing else has to be", async (t) => {
   const world = await makeWorld(t);
-  await assert.rejects(importOf(world, world.damaged, [3]), incomplete(/missing/));
-  await assert.rejects(importOf(world, world.made, [1, 2, 4]), incomplete(/volume 3 of 4 missing/));
-  await assert.rejects(importOf(world, world.made, [3]), incomplete(/volume 1 of 4.* missing/));
+  const rejects = async (made: MadeBundle, which: readonly number[], missing: string, give: string): Promise<void> => {
+    const kept = `the blobs that came are kept for the next import of it: give ${give}, the others need not come again`;
+    const text = `expected all of the bundle, ${missing} missing; ${kept}`;
+    await assert.rejects(importOf(world, made, which), { code: "BUNDLE_INCOMPLETE", message: text });
+  };
+  const others = "volume 1 of 4, volume 2 of 4, volume 4 of 4";
+  await rejects(world.damaged, [3], others, "volumes 1, 2 and 4 together");
+  await rejects(world.made, [1, 2, 4], "volume 3 of 4", "volumes 1 and 3 together");
+  await rejects(world.made, [3], "volume 1 of 4", "volume 1");
   const report = await importOf(world, world.made, [1]);
   assert.deepEqual(
     report.names.map(({ outcome }) => outcome),
     ["adopted"],
   );
   await isAdopted(world);
+});
+
+test("of another root nothing is taken without its policy, and all volumes are asked for", async (t) => {
+  const { team, made } = await makeWorld(t);
+  const stranger = await makeTeam(t).store("stranger");
+  const text = "expected all of the bundle, volume 1 of 4, volume 2 of 4 missing; give all of its volumes together";
+  const source = await openVolumes([placeOf(folderOf(team.folder, made, [3, 4]))]);
+  await assert.rejects(importFrom(stranger.store, source), { code: "BUNDLE_INCOMPLETE", message: text });
+});
+
+test("volumes in a row are named by the first and the last of them", async (t) => {
+  const { bundle } = (await makeWorld(t)).made;
+  const blobs = bundle.index.value.items.filter(({ kind }) => kind === "blob");
+  const told = (count: number, isLacking: (number: number) => boolean): string => {
+    const items = Array.from({ length: count }, (_, at) => ({ ...blobs[0], part: at })) as typeof blobs;
+    const value = { ...bundle.index.value, items, volumes: items.map(() => 1) };
+    const missingVolumes = items.map((_, at) => at + 1);
+    const source = { index: { ...bundle.index, value }, missing: ["all"], missingVolumes, parcels: assert.fail };
+    return incompleteImport(source, ({ part = 0 }) => isLacking(part + 1)).message.replace(/^.* missing; /, "");
+  };
+  const asked = (numbers: string): string =>
+    `the blobs that came are kept for the next import of it: give ${numbers}, the others need not come again`;
+  assert.equal(
+    told(9, (number) => number > 2 && number !== 7),
+    asked("volumes 3 to 6, 8 and 9 together"),
+  );
+  assert.equal(
+    told(9, (number) => number === 9),
+    asked("volume 9"),
+  );
+  assert.equal(
+    told(30, (number) => number % 2 === 1),
+    "give all of its volumes together",
+  );
+  assert.equal(
+    told(3, () => true),
+    "give all of its volumes together",
+  );
+  assert.equal(
+    told(3, () => false),
+    "the blobs that came are kept for the next import of it",
+  );
 });
