@@ -171,6 +171,7 @@ test("a process without WebAssembly writes large files all the same", linuxOnly,
     await file.write(new Uint8Array(${5 * MIB}).fill(7));
     await file.fsync();
     await file.close();`;
-  execFileSync(process.execPath, ["--import", import.meta.resolve("tsx"), "--input-type=module", "-e", script]);
+  const cwd = new URL("../..", import.meta.url);
+  execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], { cwd });
   assert.equal(Buffer.compare(readFileSync(join(folder, "file")), Buffer.alloc(5 * MIB, 7)), 0);
 });

@@ -101,9 +101,11 @@ export class Blobs {
       if (Number.isFinite(listed)) wanted.sizeBytes = listed;
       const { sizeBytes } = wanted;
       const [file, ...others] = this.#filesOf(blob);
-      // Where they disagree, nothing but the hash of all of it tells.
-      if (file === undefined || others.length > 0) await this.#staging.assume({ blob, sizeBytes });
-      else await this.#staging.recheck({ blob, sizeBytes }, file.chunks && (await this.#chunkList(file)));
+      const chunks = file && (await this.#chunkList(file));
+      // Where they disagree, or the list has not come, nothing but the hash of all of it tells.
+      const isOpen = file === undefined || others.length > 0 || (file.chunks !== undefined && chunks === undefined);
+      if (isOpen) await this.#staging.assume({ blob, sizeBytes });
+      else await this.#staging.recheck({ blob, sizeBytes }, chunks);
     }
   }
 
