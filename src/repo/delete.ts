@@ -47,6 +47,8 @@ export interface DeletePlan {
   readonly revokers: readonly string[];
   /** False: a trusted statement stands, or none at all; it must be revoked first. */
   readonly revoked: boolean;
+  /** Why it was revoked, if that was said: whoever asks later is told of the deletion alone. */
+  readonly because?: string;
   /** The statement that already deleted the name: nothing is signed then. */
   readonly already?: Digest;
   /** The statement that others signed before: this is what is signed now, with its reason, and no other. */
@@ -84,6 +86,7 @@ async function plan(store: Store, head: HeadView, policies: Policies, request: D
   const waits = heads.length === 0 ? (await manifestsOf(store, head, heads, name)).slice(0, 1) : [];
   const manifests = [...back, ...waits].sort();
   const sizes = [...(await blobsOf(store, manifests)).values()];
+  const because = heads.find(({ value }) => value.state === "revoked")?.value.reason;
   return {
     name,
     manifests,
@@ -91,6 +94,7 @@ async function plan(store: Store, head: HeadView, policies: Policies, request: D
     threshold: revokers.threshold,
     revokers: revokers.principals,
     revoked,
+    ...(because === undefined ? {} : { because }),
     ...(already === undefined ? {} : { already: already.id }),
     ...(waiting === undefined ? {} : { waiting }),
   };
@@ -172,8 +176,6 @@ function newStatement(
   issuedAt: Statement["issuedAt"],
 ): Stored<Statement> {
   const [first] = heads;
-  // Whoever asks later is told of the deletion alone.
-  const because = reason ?? heads.find(({ value }) => value.state === "revoked")?.value.reason;
   /* c8 ignore next: for the types alone; only a fault of this program leads here */
   if (first === undefined) throw new CofferError("INTERNAL", "a deletion that follows nothing");
   return makeStatement({
@@ -182,7 +184,7 @@ function newStatement(
     manifest: first.value.manifest,
     issuedAt,
     evidence: [],
-    ...(because === undefined ? {} : { reason: because }),
+    ...(reason === undefined ? {} : { reason }),
   });
 }
 

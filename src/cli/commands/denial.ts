@@ -3,7 +3,14 @@
 import { short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
 import { type Label, type Name, parseName } from "../../base/names.ts";
-import { type DeletePlan, deleteName, planDelete, type RemovedBytes, removeBytes } from "../../repo/delete.ts";
+import {
+  type DeletePlan,
+  type DeleteRequest,
+  deleteName,
+  planDelete,
+  type RemovedBytes,
+  removeBytes,
+} from "../../repo/delete.ts";
 import {
   draftRefusal,
   planReject,
@@ -133,7 +140,7 @@ export async function runDelete(context: Context, text: string, options: DeleteO
     }
     ui.say(`${name.text} is revoked by ${revoked.signed.join(", ")}: log entry ${revoked.entry}`);
   }
-  const done = await deleteName(store, request, signer, plan);
+  const done = await deleteName(store, withReason(request, plan), signer, plan);
   showLate(context, store);
   ui.json(deletedJson({ plan, revoked, deleted: done }));
   if (done.entry === undefined && done.already === undefined) {
@@ -153,6 +160,12 @@ export async function runDelete(context: Context, text: string, options: DeleteO
   ui.json(deletedJson({ plan, revoked, deleted: done, removed }));
   tellRemoved(context, removed);
   ui.next(`coffer log${storeFlag(context)} ${name.text}`);
+}
+
+/** Of a deletion for which none is given, the reason of the revocation; what others have signed says its own. */
+function withReason(request: DeleteRequest, { because, waiting }: DeletePlan): DeleteRequest {
+  if (request.reason !== undefined || waiting !== undefined || because === undefined) return request;
+  return { ...request, reason: because };
 }
 
 function showDeletion({ ui }: Context, { name, manifests, blobs, waiting }: DeletePlan): void {
