@@ -19,6 +19,9 @@ stop() { echo "rescue: $*" >&2; exit 1; }
 [ $# -ge 5 ] || stop "expected: NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar..."
 name=$1 target=${2%/} signers=$3 threshold=$4
 shift 4
+case $threshold in [1-9] | [1-9][0-9]) ;; *) stop "$threshold: expected how many people must have signed" ;; esac
+case $name in *[!A-Za-z0-9._/@-]*) stop "$name: expected namespace/model@version" ;; esac
+text=$(echo "$name" | sed 's/\./\\./g')                          # for grep: a dot is a dot
 [ ! -e "$target" ] || stop "$target: expected a folder that is not there yet"
 
 whole=$target
@@ -30,14 +33,14 @@ mkdir -p "$target/bundle" "$target/files"
 # 1. Members that are not of the three known forms are refused before anything is unpacked. Of several bundles the newest that
 #    has the model is taken: the number of its log entry tells, and so all must be of one store's log.
 look() {                                                        # the index of a volume, and what it says of itself
-  tar -xOf "$1" bundle/index.json > "$target/index" 2> /dev/null || stop "$1: has no index"
+  tar --force-local -xOf "$1" bundle/index.json > "$target/index" 2> /dev/null || stop "$1: has no index"
   this=$(sha256sum < "$target/index" | cut -c 1-12)
-  store=$(grep -o '"store":"[0-9a-f]*"' "$target/index" | cut -d '"' -f 4)
-  entry=$(grep -o '"number":[0-9]*},"names"' "$target/index" | tr -dc 0-9) || stop "$1: its index has no log entry"
+  store=$(grep -o '"store":"[0-9a-f]*","storeKey"' "$target/index" | cut -d '"' -f 4)
+  entry=$(grep -oE '"number":[1-9][0-9]{0,11}\},"names"' "$target/index" | tr -dc 0-9) || stop "$1: its index has no log entry"
 }
 bundle= log= first=0
 for volume in "$@"; do
-  tar -tf "$volume" > "$target/members" 2> "$target/why" || stop "$volume: damaged, or no volume: $(head -n 1 "$target/why")"
+  tar --force-local -tf "$volume" > "$target/members" 2> "$target/why" || stop "$volume: damaged, or no volume: $(head -n 1 "$target/why")"
   grep -vE '^(bundle/(index\.json(\.[0-9a-f]{64}\.sig)?|volume\.json)|objects/[0-9a-f]{2}/[0-9a-f]{62}|signatures/[0-9a-f]{2}/[0-9a-f]{62}/[0-9a-f]{64}\.sig|blobs/[0-9a-f]{2}/[0-9a-f]{62}(\.part-[0-9]{5})?)$' "$target/members" &&
     stop "$volume: holds something that no volume holds"
   look "$volume"
@@ -48,20 +51,20 @@ for volume in "$@"; do
 done
 [ -n "$bundle" ] || stop "$name: expected one trusted statement in the index, found none"
 
-# 2. The volumes of that bundle side by side; of all others what they say, apart.
+# 2. The volumes of that bundle side by side; all others apart.
 have=" "
 mkdir "$target/others"
 for volume in "$@"; do
   look "$volume"
   if [ "$this" = "$bundle" ]; then
-    tar -xf "$volume" --no-same-owner --overwrite -C "$target" || stop "$volume: cannot be unpacked"
+    tar --force-local -xf "$volume" --no-same-owner --overwrite -C "$target" || stop "$volume: cannot be unpacked"
     have="$have$(sed 's/.*"number":\([0-9]*\).*/\1/' "$target/bundle/volume.json") "
   else
-    tar -xf "$volume" --no-same-owner --overwrite --exclude='blobs/*' -C "$target/others" || stop "$volume: cannot be unpacked"
+    tar --force-local -xf "$volume" --no-same-owner --overwrite -C "$target/others" || stop "$volume: cannot be unpacked"
   fi
   grep -o '"revocations":\[[^]]*\]' "$target/index" | grep -oE '[0-9a-f]{64}' >> "$target/denials" || :
 done
-of=$(sed 's/.*"of":\([0-9]*\).*/\1/' "$target/bundle/volume.json")
+of=$(grep -oE '"of":[1-9][0-9]{0,3},' "$target/bundle/volume.json" | tr -dc 0-9) || stop "$bundle: its volumes do not say how many they are"
 number=0 lacks=
 while [ $((number += 1)) -le "$of" ]; do
   case "$have" in *" $number "*) ;; *) lacks="$lacks, volume $number of $of is missing" ;; esac
@@ -85,14 +88,19 @@ done
 
 # 4. Which statement stands for the name: the index says so, the statement repeats it.
 index="$target/bundle/index.json"
-statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"$name\",\"state\":\"trusted\"}" "$index" |
+statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"$text\",\"state\":\"trusted\"}" "$index" |
   sed 's/{"heads":\["\([0-9a-f]*\)"\].*/\1/')
 [ ${#statement} = 64 ] || stop "$name: expected one trusted statement in the index, found none"
 document=$(object "$statement") || exit 1
-ref="refs/trusted/$(echo "$name" | sed 's,@,/,')"
+ref="refs/trusted/$(echo "$text" | sed 's,@,/,')"
 grep -q "\"ref\":\"$ref\"" "$document" || stop "statement $statement is about another name"
 for revocation in $(sort -u "$target/denials"); do
   object "$revocation" > /dev/null                              # all of them must have come, or the bad news may be missing
+done
+# Whoever alters a bundle may call an old one the newest; what follows a statement is signed, and says so.
+for later in "$target"/objects/*/* "$target"/others/objects/*/*; do
+  grep -qs "\"previous\":\[[^]]*$statement" "$later" && grep -q "\"ref\":\"$ref\"" "$later" &&
+    stop "$name: statement $statement was followed by another, $later; leave out the bundle that calls itself log entry $first"
 done
 manifest=$(sed 's/.*"manifest":"\([0-9a-f]*\)".*/\1/' "$document")
 list=$(object "$manifest") || exit 1
@@ -124,6 +132,8 @@ grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","
     mkdir -p "$(dirname "$target/files/$path")"
     source="$target/blobs/$(at "$blob")"
     [ -f "$source" ] || set -- "$source".part-*
+    [ -f "$source" ] || [ -f "$1" ] || source="$target/others/blobs/$(at "$blob")"
+    [ -f "$source" ] || [ -f "$1" ] || set -- "$source".part-*
     [ -f "$source" ] || [ -f "$1" ] || stop "$path: its bytes are in none of these volumes$lacks"
     if [ -f "$source" ]; then cat "$source"; else cat "$@"; fi > "$target/files/$path"
     is "$blob" "$target/files/$path"

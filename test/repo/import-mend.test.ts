@@ -144,11 +144,15 @@ test("fsck names the models that need a blob which is damaged or gone", async (t
 test("what the disk does not give back counts as damaged, where it is to be mended", async (t) => {
   const { b, blob } = await makeWorld(t);
   const files: Files = Object.create(b.store.files);
-  files.open = () => Promise.reject(new CofferError("IO_ERROR", "a bad sector"));
+  const failing = (code: string) => () =>
+    Promise.reject(new CofferError("IO_ERROR", "no bytes", { cause: Object.assign(new Error(code), { code }) }));
+  files.open = failing("EIO");
   const damage = new Damage(files, true);
   assert.equal(await damage.look(blob, "m.safetensors"), undefined);
   assert.deepEqual(damage.left, [{ blob, path: "m.safetensors" }]);
   await assert.rejects(new Damage(files, false).look(blob), { code: "IO_ERROR" });
+  files.open = failing("EACCES");
+  await assert.rejects(new Damage(files, true).look(blob), { code: "IO_ERROR" });
 });
 
 test("nothing is read of what is whole here", async (t) => {

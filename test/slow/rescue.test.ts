@@ -117,6 +117,28 @@ describe("rescue with stock tools", () => {
     assert.equal(rescue(fixture, volumes, ["alice", "bob"]).status, 0);
   });
 
+  test("bytes may lie in another bundle; one that only calls itself the newest brings no older model back", async (t) => {
+    const fixture = await world(t);
+    for (const name of ["acme/a", "acme/b", "acme/c"]) await fixture.trust(name, { "README.md": Buffer.from(name) });
+    const older = await volumesOf(fixture.store, ["acme/tiny"]);
+    const volumes = folderOf(fixture.folder, older);
+    const add = (made: Awaited<ReturnType<typeof volumesOf>>, bytes = made.volumes[0]): void =>
+      writeFileSync(join(volumes, volumeFileName(made.bundle.index.id, 1, 1)), bytes ?? "");
+    await fixture.trust("acme/other", { "README.md": Buffer.from("# another\n") });
+    add(await volumesOf(fixture.store, ["acme/tiny"], undefined, { blobs: false }));
+    const apart = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.equal(apart.status, 0, apart.stderr);
+    assert.deepEqual(readFileSync(join(apart.target, "files/model.safetensors")), Buffer.from(WEIGHTS));
+    await fixture.trust("acme/tiny", { "README.md": Buffer.from("# newer\n") });
+    add(await volumesOf(fixture.store, ["acme/tiny"]));
+    const [bytes] = older.volumes.map((volume) => volume.toString("latin1"));
+    const { number } = older.bundle.index.value.log;
+    assert.ok(number > 9 && number < 80);
+    add(older, Buffer.from(bytes?.replace(`"number":${number}},"names"`, '"number":99},"names"') ?? "", "latin1"));
+    const lied = rescue(fixture, volumes, ["alice", "bob"]);
+    assert.deepEqual([lied.status, /was followed by another/.test(lied.stderr)], [1, true], lied.stderr);
+  });
+
   test("a blob that is revoked with another name does not come out, nor do volumes of two stores go together", async (t) => {
     const fixture = await world(t);
     const volumes = folderOf(fixture.folder, await volumesOf(fixture.store, ["acme/tiny"]));

@@ -140,7 +140,7 @@ export async function runDelete(context: Context, text: string, options: DeleteO
     }
     ui.say(`${name.text} is revoked by ${revoked.signed.join(", ")}: log entry ${revoked.entry}`);
   }
-  const done = await deleteName(store, withReason(request, plan), signer, plan);
+  const done = await deleteName(store, withReason(request, plan, revokePlan), signer, plan);
   showLate(context, store);
   ui.json(deletedJson({ plan, revoked, deleted: done }));
   if (done.entry === undefined && done.already === undefined) {
@@ -163,8 +163,9 @@ export async function runDelete(context: Context, text: string, options: DeleteO
 }
 
 /** Of a deletion for which none is given, the reason of the revocation; what others have signed says its own. */
-function withReason(request: DeleteRequest, { because, waiting }: DeletePlan): DeleteRequest {
-  if (request.reason !== undefined || waiting !== undefined || because === undefined) return request;
+function withReason(request: DeleteRequest, plan: DeletePlan, revocation: RevokePlan | undefined): DeleteRequest {
+  const because = plan.because ?? revocation?.waiting?.value.reason;
+  if (request.reason !== undefined || plan.waiting !== undefined || because === undefined) return request;
   return { ...request, reason: because };
 }
 

@@ -219,7 +219,7 @@ export class Adoption {
       await blobs.keepChunkLists(manifest.value);
     }
     this.#models.set(id, name);
-    await blobs.want(manifest.value, publish);
+    await blobs.want(manifest, publish);
   }
 
   /** Moves the refs, once what could come has come. */
@@ -319,7 +319,7 @@ export async function inspectOne(
     return true;
   }
   if (await isInspected(store, head, name, manifest.id, "fail")) return false;
-  const evidence = inspectionEvidence(manifest.id, await blobs.inspect(manifest.value), store.ports.clock());
+  const evidence = inspectionEvidence(manifest.id, await blobs.inspect(manifest.value, name), store.ports.clock());
   const against = evidence.value.findings.find(({ level }) => level === "fail");
   if (against !== undefined) failed.set(manifest.id, `${against.path ?? "(all files)"}: ${against.text}`);
   if (against === undefined || record === "all") await recordOwn({ store, writer }, evidence, unions);

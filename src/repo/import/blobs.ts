@@ -6,6 +6,7 @@
 import { type Digest, short } from "../../base/digest.ts";
 import { CofferError } from "../../base/errors.ts";
 import { LIMITS } from "../../base/limits.ts";
+import type { Name } from "../../base/names.ts";
 import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
 import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-store.ts";
 import type { HashedBlob } from "../../objects/chunk-hasher.ts";
@@ -19,7 +20,7 @@ import { readNamed } from "../dossier.ts";
 import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
-import { Claims, vouchedFor } from "./claims.ts";
+import { Claims, isFoundFalse, SIZE_DIFFERS, vouchedFor } from "./claims.ts";
 import { Damage } from "./damage.ts";
 import { type Gapped, Gaps } from "./gaps.ts";
 import type { BlobItem, Staging } from "./staging.ts";
@@ -81,12 +82,12 @@ export class Blobs {
   }
 
   /** Asks for all blobs of a manifest; then `settle`. @param publish - they are needed whatever is found in them */
-  async want(manifest: Manifest, publish: boolean): Promise<void> {
-    for (const file of manifest.files) {
+  async want({ id, value }: Stored<Manifest>, publish: boolean): Promise<void> {
+    for (const file of value.files) {
       this.#claims.add(file);
       const known = this.#wanted.get(file.sha256);
       if (known !== undefined) known.publish ||= publish;
-      else if (!(await this.#isHere(file))) {
+      else if (!(await this.#isHere(file, id))) {
         // One that is damaged has its name by now, whatever is found in it.
         this.#wanted.set(file.sha256, { sizeBytes: file.size, publish: publish || this.damage.has(file.sha256) });
       }
@@ -119,12 +120,13 @@ export class Blobs {
    * True if it lies here, by its size unless this import mends. One of another size is damaged, or the manifest says what is
    * not so: its bytes tell.
    */
-  async #isHere({ sha256, size, path: called }: ManifestFile): Promise<boolean> {
+  async #isHere({ sha256, size, path: called }: ManifestFile, manifest: Digest): Promise<boolean> {
     if (this.#found.has(sha256) || (this.#here.has(sha256) && this.#sizes.get(sha256) === size)) return true;
     const path = blobPath(sha256);
     const stat = await this.#store.files.stat(path);
     if (stat?.kind !== "file") return false;
-    const isDoubtful = this.damage.hashAll || stat.sizeBytes !== size;
+    const isDoubtful =
+      this.damage.hashAll || (stat.sizeBytes !== size && !(await isFoundFalse(this.#store, manifest, called)));
     if (isDoubtful && !(await this.#hash(sha256, called))) {
       this.#here.delete(sha256); // if another manifest says the size that the damage has
       return false;
@@ -295,10 +297,10 @@ export class Blobs {
   }
 
   /** What one pass over the files of a manifest finds; all bytes of it are at hand. */
-  async inspect(manifest: Manifest): Promise<readonly Finding[]> {
+  async inspect(manifest: Manifest, name: Name): Promise<readonly Finding[]> {
     const files: InspectedFile[] = [];
     const more: Finding[] = [];
-    await this.#needFound(manifest);
+    await this.#needFound(manifest, name);
     for (const file of manifest.files) {
       const differs = this.#differs(file);
       if (differs !== undefined) {
@@ -327,9 +329,9 @@ export class Blobs {
    * nobody is found right, or wrong, by the size of a file.
    * @throws CofferError CORRUPT - a blob is damaged
    */
-  async #needFound(manifest: Manifest): Promise<void> {
+  async #needFound(manifest: Manifest, name: Name): Promise<void> {
     const open = manifest.files.filter(({ sha256 }) => !this.#found.has(sha256));
-    const vouched = await vouchedFor(this.#store, open);
+    const vouched = await vouchedFor(this.#store, name, open);
     for (const { sha256, path } of open) {
       if (vouched.has(sha256) || this.#found.has(sha256) || (await this.#hash(sha256, path))) continue;
       throw new CofferError("CORRUPT", `blob ${short(sha256)} (${path}): its bytes are not those of its name`);
@@ -340,7 +342,7 @@ export class Blobs {
   #differs({ sha256, size, chunks }: ManifestFile): readonly [code: string, what: string] | undefined {
     const found = this.#found.get(sha256);
     if (found === undefined) return undefined; // vouched for
-    if (found.sizeBytes !== size) return ["size-differs", "size"];
+    if (found.sizeBytes !== size) return [SIZE_DIFFERS, "size"];
     return found.chunks?.id === chunks ? undefined : ["chunks-differ", "chunk list"];
   }
 

@@ -4,7 +4,7 @@
  * Holds invariant 1. Not here: how their bytes come (staging.ts), damage of what no import asks for (fsck.ts).
  */
 import type { Digest } from "../../base/digest.ts";
-import { isCofferError } from "../../base/errors.ts";
+import { isCofferError, systemCode } from "../../base/errors.ts";
 import { type HashedBlob, hashFile } from "../../objects/chunk-hasher.ts";
 import type { Files } from "../../objects/files.ts";
 import { blobPath } from "../../objects/layout.ts";
@@ -43,7 +43,8 @@ export class Damage {
         await file.close();
       }
     } catch (error) {
-      if (this.hashAll && isCofferError(error, "IO_ERROR")) return undefined; // a bad sector: other bytes take its place
+      // A bad sector: other bytes take its place. What this account may not read is no damage.
+      if (this.hashAll && isCofferError(error, "IO_ERROR") && systemCode(error.cause) === "EIO") return undefined;
       throw error;
     }
   }

@@ -133,7 +133,7 @@ export class Quarantine {
     if (said === undefined) return;
     await writer.add(manifest);
     await blobs.keepChunkLists(manifest.value);
-    await blobs.want(manifest.value, false);
+    await blobs.want(manifest, false);
     this.#landings.push({ ...coming, said });
   }
 
