@@ -117,22 +117,26 @@ export function asRefPath(text: string): RefPath {
 }
 
 const ABOUT_DIGEST =
-  /^refs\/(?:(?:evidence|refused|signers)\/sha256\/[0-9a-f]{64}|revoked\/sha256\/[0-9a-f]{64}\/(?:blob|manifest|statement))$/;
-/** The start of a part that is a device name on Windows. */
-const DEVICE = "(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$)";
-const OF_NAME = new RegExp(
-  `^refs/(?:${NAME_FAMILIES.join("|")})/` +
-    `(?!sha256/|${DEVICE})[a-z0-9]+(?:[_-][a-z0-9]+)*/` +
-    `(?!${DEVICE})[a-z0-9]+(?:[._-][a-z0-9]+)*(?<!\\.lock)/` +
-    `(?!${DEVICE})[a-z0-9]+(?:[._-][a-z0-9]+)*(?<!\\.lock)$`,
-);
+  "(?:evidence|refused|signers)/sha256/[0-9a-f]{64}|revoked/sha256/[0-9a-f]{64}/(?:blob|manifest|statement)";
+/** The start of a part that is a device name on Windows; a quote ends the ref in a leaf. */
+const DEVICE = '(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./"]|$)';
+const OF_NAME =
+  `(?:${NAME_FAMILIES.join("|")})/` +
+  `(?!sha256/|${DEVICE})[a-z0-9]+(?:[_-][a-z0-9]+)*/` +
+  `(?!${DEVICE})[a-z0-9]+(?:[._-][a-z0-9]+)*(?<!\\.lock)/` +
+  `(?!${DEVICE})[a-z0-9]+(?:[._-][a-z0-9]+)*(?<!\\.lock)`;
+/**
+ * Matches what `parseRefPath` accepts, and many times as fast, but for the limits of a name's parts (`hasShortParts`); what it
+ * does not match may be a ref all the same. For other patterns: a ref there ends at a quote or the end of the text.
+ */
+export const COMMON_REF = `refs/(?:${ABOUT_DIGEST}|${OF_NAME})`;
 /** Where the limits of a name's parts cannot matter. */
 const SHORT = 80;
 
-/** True only for what `parseRefPath` accepts, and many times as fast; false tells nothing. */
-export function isCommonRef(text: string): text is RefPath {
-  if (text.length < SHORT) return OF_NAME.test(text);
-  return ABOUT_DIGEST.test(text) || (OF_NAME.test(text) && hasAllowedLengths(text.split("/").slice(2)));
+/** True for what `COMMON_REF` matches if it keeps the limits of a name's parts. */
+export function hasShortParts(ref: string): boolean {
+  if (ref.length < SHORT || ref.startsWith(DIGESTS, ref.indexOf("/", "refs/".length) + 1)) return true;
+  return hasAllowedLengths(ref.split("/").slice(2));
 }
 
 function hasAllowedLengths(parts: readonly string[]): boolean {

@@ -9,7 +9,7 @@ import type { Time } from "../base/time.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
 import type { LogLine } from "./log-entry.ts";
 import type { NodeCache } from "./ref-node.ts";
-import { listRefs, readRef } from "./ref-tree.ts";
+import { listRefs, refReader } from "./ref-tree.ts";
 
 export interface HeadView {
   /** Of the log entry. */
@@ -34,7 +34,7 @@ export function viewOf(entry: LogLine, reader: ObjectReader, cache?: NodeCache):
     id: entry.id,
     time,
     root,
-    readRef: (ref) => readRef(reader, root, ref, cache),
+    readRef: refReader(reader, root, cache),
     listRefs: (prefix) => listRefs(reader, root, prefix, cache),
   };
 }

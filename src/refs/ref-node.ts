@@ -26,13 +26,8 @@ import {
   sortedBy,
 } from "../objects/documents/schema.ts";
 import { type ObjectReader, readObject } from "../objects/object-store.ts";
-import { type RefEntry, readPlainLeaf, refEntry } from "./ref-leaf.ts";
+import { endsOf, type RefEntry, type RefLeaf, readPlainLeaf, refEntry } from "./ref-leaf.ts";
 
-/** All refs of a subtree of at most LIMITS.leafRefs, sorted by path. */
-export interface RefLeaf {
-  readonly kind: "leaf";
-  readonly entries: readonly RefEntry[];
-}
 /** A subtree of more refs; `children` by the next hex digit of the place, empty ones absent. */
 export interface RefInner {
   readonly kind: "inner";
@@ -70,8 +65,7 @@ const schema: Schema<RefNode> = (value, at) => {
 
 /** @throws CofferError JSON_INVALID, DOCUMENT_INVALID, UNSUPPORTED, LIMIT_EXCEEDED */
 export function parseRefNode(bytes: Uint8Array): RefNode {
-  const entries = readPlainLeaf(bytes);
-  return entries === undefined ? parseAnyNode(bytes) : { kind: "leaf", entries };
+  return readPlainLeaf(bytes) ?? parseAnyNode(bytes);
 }
 
 /** What `parseRefNode` must always agree with. @throws as `parseRefNode` */
@@ -103,7 +97,7 @@ export class NodeCache {
   private readonly capacity: number;
   private readonly nodes = new Map<Digest, RefNode>();
 
-  /** @param capacity - nodes kept; a full leaf takes about 20 KB */
+  /** @param capacity - nodes kept; a full leaf takes about 10 KB */
   constructor(capacity = 1024) {
     this.capacity = capacity;
   }
@@ -146,13 +140,17 @@ export async function readNode(
   place: string,
   checked: Checked = "every ref",
 ): Promise<RefNode> {
-  const node = await loadNode(source, id);
+  return inPlace(heldNode(source, id) ?? (await loadNode(source, id)), id, place, checked);
+}
+
+/** `node`, if it can stand at `place`. @throws CofferError CORRUPT */
+function inPlace(node: RefNode, id: Digest, place: string, checked: Checked): RefNode {
   if (node.kind === "inner") {
     if (place.length >= id.length) throw misplaced(id, place, "a leaf at the last digit, found an inner node");
     return node;
   }
-  if (node.entries.length === 0 && place !== "") throw misplaced(id, place, "refs, found an empty leaf");
-  const looked = checked === "every ref" ? node.entries : [...node.entries.slice(0, 1), ...node.entries.slice(-1)];
+  const looked = checked === "every ref" ? node.entries : endsOf(node);
+  if (looked.length === 0 && place !== "") throw misplaced(id, place, "refs, found an empty leaf");
   const stray = looked.find((one) => !one.place.startsWith(place));
   if (stray !== undefined) throw misplaced(id, place, `refs of this place, found ${stray.ref}`);
   return node;
@@ -162,11 +160,12 @@ function misplaced(id: Digest, place: string, fault: string): CofferError {
   return new CofferError("CORRUPT", `ref tree node ${short(id)} at "${place}": expected ${fault}`);
 }
 
-async function loadNode({ reader, cache }: NodeSource, id: Digest): Promise<RefNode> {
+function heldNode({ cache }: NodeSource, id: Digest): RefNode | undefined {
   // The id alone says what these bytes are: an empty tree needs no file.
-  if (id === EMPTY_TREE.id) return EMPTY_TREE.value;
-  const cached = cache?.get(id);
-  if (cached !== undefined) return cached;
+  return id === EMPTY_TREE.id ? EMPTY_TREE.value : cache?.get(id);
+}
+
+async function loadNode({ reader, cache }: NodeSource, id: Digest): Promise<RefNode> {
   const node = await readObject(reader, id, "ref tree node", parseRefNode);
   cache?.set(id, node);
   return node;

@@ -10,7 +10,7 @@
 import type { Digest } from "../base/digest.ts";
 import type { RefPath } from "../base/ref-path.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
-import { placeOf, type RefEntry } from "./ref-leaf.ts";
+import { idIn, placeOf, type RefEntry, type RefLeaf } from "./ref-leaf.ts";
 import { byRef, DIGITS, type NodeCache, type NodeSource, type RefNode, readNode } from "./ref-node.ts";
 
 /** A ref that came to hold another id: `from` absent, it was made; `to` absent, it was removed. */
@@ -20,22 +20,33 @@ export interface Move {
   readonly to?: Digest;
 }
 
-/** What `ref` holds in the tree `root`, undefined if it is not there; reads only the nodes on its path. */
-export async function readRef(
+/**
+ * Looks up refs in the tree `root`: what a ref holds, undefined if it is not there. Reads only the nodes on its path, and
+ * none for a ref that stands in the leaf that was found last, as those of one name do.
+ */
+export function refReader(
   reader: ObjectReader,
   root: Digest,
-  ref: RefPath,
   cache?: NodeCache,
-): Promise<Digest | undefined> {
-  const place = placeOf(ref);
-  let id = root;
-  for (let depth = 0; ; depth += 1) {
-    const node = await readNode({ reader, cache }, id, place.slice(0, depth), "its ends");
-    if (node.kind === "leaf") return node.entries.find((entry) => entry.ref === ref)?.id;
-    const child = node.children.get(place.charAt(depth));
-    if (child === undefined) return undefined;
-    id = child;
-  }
+): (ref: RefPath) => Promise<Digest | undefined> {
+  const source = { reader, cache };
+  let last: { readonly leaf: RefLeaf; readonly place: string } | undefined;
+  return async (ref) => {
+    const place = placeOf(ref);
+    if (last !== undefined && place.startsWith(last.place)) return idIn(last.leaf, ref);
+    let id = root;
+    for (let depth = 0; ; depth += 1) {
+      const here = place.slice(0, depth);
+      const node = await readNode(source, id, here, "its ends");
+      if (node.kind === "leaf") {
+        last = { leaf: node, place: here };
+        return idIn(node, ref);
+      }
+      const child = node.children.get(place.charAt(depth));
+      if (child === undefined) return undefined;
+      id = child;
+    }
+  };
 }
 
 /**

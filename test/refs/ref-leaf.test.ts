@@ -8,8 +8,9 @@ import { isCofferError } from "../../src/base/errors.ts";
 import { ID_CHARS, PART_CHARS, parseName } from "../../src/base/names.ts";
 import {
   asRefPath,
+  COMMON_REF,
   evidenceRef,
-  isCommonRef,
+  hasShortParts,
   NAME_FAMILIES,
   nameRef,
   POLICY_REF,
@@ -17,7 +18,7 @@ import {
   revokedRef,
   signersRef,
 } from "../../src/base/ref-path.ts";
-import { placeOf, readPlainLeaf } from "../../src/refs/ref-leaf.ts";
+import { endsOf, idIn, placeOf, readPlainLeaf } from "../../src/refs/ref-leaf.ts";
 import { makeRefNode, parseAnyNode, parseRefNode, type RefNode } from "../../src/refs/ref-node.ts";
 
 const digests = fc.string().map(sha256OfText);
@@ -37,6 +38,9 @@ const refs = fc.oneof(
 const entries = fc
   .uniqueArray(fc.record({ ref: refs, id: digests }), { selector: ({ ref }) => ref, minLength: 1, maxLength: 64 })
   .map((list) => list.map((entry) => ({ ...entry, place: placeOf(entry.ref) })));
+
+const COMMON = new RegExp(`^${COMMON_REF}$`);
+const isCommonRef = (text: string): boolean => COMMON.test(text) && hasShortParts(text);
 
 function isName(text: string): boolean {
   return passes(() => parseName(text));
@@ -64,7 +68,21 @@ function general(bytes: Uint8Array): RefNode | undefined {
 
 function agrees(bytes: Uint8Array): void {
   const quick = readPlainLeaf(bytes);
-  if (quick !== undefined) assert.deepEqual({ kind: "leaf", entries: quick }, general(bytes));
+  if (quick === undefined) return;
+  const slow = general(bytes);
+  assert.ok(slow?.kind === "leaf");
+  // First what is answered without all entries, then these.
+  for (const { ref, id } of slow.entries) {
+    assert.equal(idIn(quick, ref), id);
+    const longer = nameRef("trusted", parseName(`other/than-${id.slice(0, 8)}@all`));
+    assert.equal(idIn(quick, longer), idIn(slow, longer));
+  }
+  assert.deepEqual(endsOf(quick), [...new Set([...slow.entries.slice(0, 1), ...slow.entries.slice(-1)])]);
+  assert.deepEqual(quick.entries, slow.entries);
+  assert.deepEqual(
+    quick.entries.map(({ place }) => place),
+    slow.entries.map(({ place }) => place),
+  );
 }
 
 describe("leaves, read quickly", () => {
@@ -74,6 +92,7 @@ describe("leaves, read quickly", () => {
         const { bytes, value } = makeRefNode({ kind: "leaf", entries: list });
         assert.ok(readPlainLeaf(bytes) !== undefined);
         assert.deepEqual(parseRefNode(bytes), value);
+        agrees(bytes);
       }),
     );
   });
@@ -167,6 +186,12 @@ describe("common refs", () => {
   test("up to the limits of a name's parts, and not beyond", () => {
     const text = (namespace: number, model: number, version: number): string =>
       `refs/trusted/${"a".repeat(namespace)}/${"b".repeat(model)}/${"c".repeat(version)}`;
+    const named = `refs/trusted/a/sha256/${"c".repeat(PART_CHARS)}`;
+    assert.deepEqual(
+      [isCommonRef(named), isCommonRef(`${named}c`)],
+      [true, false],
+      "a model by that name is no digest",
+    );
     const rest = ID_CHARS - 1 - PART_CHARS;
     for (const good of [text(PART_CHARS, rest, PART_CHARS), text(rest, PART_CHARS, 1)]) assert.ok(isCommonRef(good));
     for (const bad of [text(PART_CHARS, rest + 1, 1), text(1, PART_CHARS + 1, 1), text(1, 1, PART_CHARS + 1)]) {

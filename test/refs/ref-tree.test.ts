@@ -10,7 +10,7 @@ import { asRefPath, groupOf, NAME_FAMILIES, type RefPath } from "../../src/base/
 import { applyMoves, applyTargets } from "../../src/refs/apply-moves.ts";
 import { placeOf } from "../../src/refs/ref-leaf.ts";
 import { EMPTY_TREE, NodeCache, parseRefNode } from "../../src/refs/ref-node.ts";
-import { diffTrees, listRefs, type Move, readRef } from "../../src/refs/ref-tree.ts";
+import { diffTrees, listRefs, type Move, refReader } from "../../src/refs/ref-tree.ts";
 import { loadVectors } from "../support/vectors.ts";
 import { collect, idOf, MapObjects, mixedRefs, naiveRoot, placeFor, someRefs, trusted } from "./fixture.ts";
 
@@ -32,6 +32,10 @@ function movesBetween(before: ReadonlyMap<RefPath, Digest>, after: ReadonlyMap<R
   }
   return moves;
 }
+
+/** One lookup, of a reader that has found nothing before. */
+const readRef = (reader: MapObjects, root: Digest, ref: RefPath, cache?: NodeCache): Promise<Digest | undefined> =>
+  refReader(reader, root, cache)(ref);
 
 const sorted = (moves: readonly Move[]): Move[] => [...moves].sort((a, b) => (a.ref < b.ref ? -1 : 1));
 const filled = (count: number): Refs => new Map(someRefs(count).map((ref) => [ref, idOf(`v1 ${ref}`)]));
@@ -177,6 +181,25 @@ describe("ref tree: reading", () => {
     assert.equal(objects.reads, 3);
     assert.equal(await readRef(objects, root, trusted("m4"), cache), refs.get(trusted("m4")));
     assert.equal(objects.reads, 3, "the second one from the cache");
+  });
+
+  test("refs of one name are read from the leaf that was found last, what else there is along its own path", async () => {
+    const objects = new MapObjects();
+    const refs: Refs = new Map(mixedRefs(3000).map((ref) => [ref, idOf(`v1 ${ref}`)]));
+    const root = naiveRoot(refs, objects);
+    const read = refReader(objects, root);
+    for (const ref of refs.keys()) {
+      const alone = await readRef(objects, root, ref);
+      await read(ref);
+      objects.reads = 0;
+      assert.equal(await read(ref), alone);
+      assert.equal(objects.reads, 0);
+      if (groupOf(ref).startsWith("sha256/")) continue;
+      for (const family of ["trusted", "deleting"]) {
+        const other = asRefPath(ref.replace(/^refs\/[a-z]+/, `refs/${family}`));
+        assert.equal(await read(other), refs.get(other));
+      }
+    }
   });
 
   test("the cache is bounded and drops what was used longest ago", () => {
