@@ -181,12 +181,18 @@ export class Log {
   async #readPrevious(line: LogLine): Promise<LogLine> {
     const number = line.facts.number - 1;
     if (this.#builtOn !== undefined && this.#builtOn.id === line.facts.previous) return this.#builtOn;
-    const bytes = await readEntryBytes(this.files, number);
-    if (bytes === undefined) throw new CofferError("CORRUPT", `log entry ${number} is missing`);
-    const previous = corruptUnless(number, () => parseEntryLine(bytes));
-    checkNumber(previous, number);
+    const previous = await this.#readLine(number);
     checkFollows(line, previous);
     return previous;
+  }
+
+  /** Entry `number`, its signature not checked. @throws CofferError CORRUPT, UNSUPPORTED */
+  async #readLine(number: number): Promise<LogLine> {
+    const bytes = await readEntryBytes(this.files, number);
+    if (bytes === undefined) throw new CofferError("CORRUPT", `log entry ${number} is missing`);
+    const line = corruptUnless(number, () => parseEntryLine(bytes));
+    checkNumber(line, number);
+    return line;
   }
 
   /**
@@ -203,6 +209,14 @@ export class Log {
       yield entry;
       before = entry;
     }
+  }
+
+  /** The entry that is known by its id already, which vouches for it. @throws CofferError CORRUPT - missing, or another */
+  async readKnown({ number, head }: SeenHead): Promise<LogLine> {
+    const line = await this.#readLine(number);
+    if (line.id === head) return line;
+    const found = `expected ${short(head)} as read before, found ${short(line.id)}`;
+    throw new CofferError("CORRUPT", `log entry ${number}: ${found}`);
   }
 
   /**

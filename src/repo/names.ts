@@ -141,17 +141,22 @@ export class Names {
     this.#head = { number: head.number, id: head.id, view: head };
   }
 
+  /** From the newest entry down, for each names the one before by its id: what is found first for a key is what holds. */
   async #replay(before: { readonly number: number; readonly id: Digest }, head: HeadView): Promise<void> {
     const depth = this.#depth === "names" ? "names" : "all";
-    let previous = before.id;
-    for await (const { id, facts } of this.#store.log.entries(before.number + 1)) {
-      if (facts.number > head.number) break;
-      if (facts.previous !== previous) throw new CofferError("CORRUPT", `log entry ${facts.number}: follows another`);
-      previous = id;
-      for (const move of facts.moves) {
-        for (const { key, present } of await changesOf(this.#store, move, depth)) this.#overlay.set(key, present);
+    const { log } = this.#store;
+    const newest = new Map<string, boolean>();
+    for await (const { facts } of log.entriesBack(await log.readKnown({ number: head.number, head: head.id }))) {
+      for (const move of facts.moves.toReversed()) {
+        for (const { key, present } of (await changesOf(this.#store, move, depth)).toReversed()) {
+          if (!newest.has(key)) newest.set(key, present);
+        }
       }
+      if (facts.number > before.number + 1) continue;
+      if (facts.previous === before.id) break;
+      throw new CofferError("CORRUPT", `log entry ${facts.number}: follows another`);
     }
+    for (const [key, present] of newest) this.#overlay.set(key, present);
     this.#sorted = undefined;
     if (!this.indexed && this.#overlay.size > MOST_OVERLAY) await this.#walk(depth, true);
   }

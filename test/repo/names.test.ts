@@ -6,7 +6,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { LIMITS } from "../../src/base/limits.ts";
 import { objectPath } from "../../src/objects/layout.ts";
+import { entryPath } from "../../src/refs/log-layout.ts";
 import { loadPageCodec } from "../../src/repo/index/pages.ts";
 import { INDEX_FOLDER } from "../../src/repo/index/run-file.ts";
 import { closeRuns, openChain } from "../../src/repo/index/runs.ts";
@@ -181,6 +183,27 @@ test("a run of a copy of the store that went another way is not put between this
   await disks.store.remove(middle[0]);
   disks.store.plant(...middle);
   await agreeAnew(await opened(disks, "reader"), false);
+});
+
+test("a log that went another way since, or has lost an entry, is damage to who follows it", async () => {
+  const disks = fresh();
+  const begun = await opened(disks, "common");
+  await play(begun, { name: 0, family: "trusted", bits: 1 });
+  await tend(begun);
+  const forked = fresh(disks);
+  const [here, there] = [await opened(disks, "here"), await opened(forked, "there")];
+  await play(here, { name: 1, family: "trusted", bits: 1 });
+  const reader = await openNames(here, await here.head(), { mayWrite: false });
+  const known = await here.head();
+  for (const name of [2, 3]) await play(there, { name, family: "trusted", bits: 2 });
+  const head = await there.head();
+  await assert.rejects(reader.follow(head), { code: "CORRUPT", message: /is missing/ });
+  const last = entryPath(head.number);
+  disks.store.plant(last, (await forked.store.read(last, LIMITS.logEntryBytes)) ?? assert.fail());
+  await assert.rejects(reader.follow(head), { code: "CORRUPT", message: /follows another/ });
+  await assert.rejects(reader.follow({ ...head, id: known.id }), { code: "CORRUPT", message: /as read before/ });
+  await agree(here, reader, known);
+  await reader.close();
 });
 
 test("two writers at once leave one index, and a reader goes on while files are taken away", async () => {
