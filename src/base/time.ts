@@ -6,14 +6,19 @@ import { quote } from "./quote.ts";
 /** Text form, checked; only made here. */
 export type Time = string & { readonly __brand: "Time" };
 
-const TIME = /^(?:20[2-9][0-9]|21[0-9]{2})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/;
+const TIME =
+  /^(20[2-9][0-9]|21[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
 
 /** @throws CofferError TIME_INVALID - not that form, or no real date (30 February, leap second) */
 export function parseTime(text: string): Time {
-  if (!TIME.test(text)) return refuse(text);
-  const ms = Date.parse(text);
-  // A date that does not exist is moved by the parser, or refused: either way it does not print the same.
-  return Number.isNaN(ms) || print(ms) !== text ? refuse(text) : (text as Time);
+  const [, year, month, day] = TIME.exec(text) ?? refuse(text);
+  return Number(day) <= daysOf(Number(year), Number(month)) ? (text as Time) : refuse(text);
+}
+
+/** How many days a month has. @param month - 1 to 12 */
+function daysOf(year: number, month: number): number {
+  if (month !== 2) return [4, 6, 9, 11].includes(month) ? 30 : 31;
+  return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
 }
 
 function refuse(text: string): never {

@@ -56,3 +56,18 @@ test("times: every second of the range prints, reads back, and sorts as text", (
     }),
   );
 });
+
+test("times: a date is taken exactly when the calendar of the engine has it", () => {
+  const pad = (value: number): string => String(value).padStart(2, "0");
+  for (let year = 2020; year < 2200; year += 1) {
+    for (let month = 0; month <= 13; month += 1) {
+      for (let day = 0; day <= 32; day += 1) {
+        const text = `${year}-${pad(month)}-${pad(day)}T00:00:00Z`;
+        const ms = Date.parse(text);
+        const exists = !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(text.slice(0, 10));
+        if (exists) assert.equal(parseTime(text), text);
+        else assert.throws(() => parseTime(text), { code: "TIME_INVALID" });
+      }
+    }
+  }
+});

@@ -172,13 +172,14 @@ export type RecordOf<M extends Members> = { readonly [K in RequiredKeys<M>]: Val
 
 /** An object with exactly these members. */
 export function record<M extends Members>(members: M): Schema<RecordOf<M>> {
+  const all = Object.entries(members);
   return (value, at) => {
     const source = asObject(value, at);
     for (const key of Object.keys(source)) {
       if (!Object.hasOwn(members, key)) return refuseAt(`${at}.${key.slice(0, 80)}`, "no such member", "UNSUPPORTED");
     }
     const result: Record<string, unknown> = Object.create(null);
-    for (const [key, member] of Object.entries(members)) {
+    for (const [key, member] of all) {
       const entry = source[key];
       if (entry !== undefined) result[key] = member.schema(entry, `${at}.${key}`);
       else if (!member.optional) return refuseAt(`${at}.${key}`, "this member, found none");
