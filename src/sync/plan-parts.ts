@@ -12,7 +12,7 @@ import { evidenceRef, nameRef, POLICY_REF, parseRefPath, type RefPath } from "..
 import type { PublicKey } from "../keys/public-key.ts";
 import type { SignatureNamespace } from "../keys/sshsig.ts";
 import type { BlobClaim } from "../objects/blob-store.ts";
-import { parseEvidence } from "../objects/documents/evidence.ts";
+import { CHUNKS_DIFFER, parseEvidence, SIZE_DIFFERS } from "../objects/documents/evidence.ts";
 import { parseList } from "../objects/documents/list.ts";
 import { type Manifest, parseManifest } from "../objects/documents/manifest.ts";
 import { parsePolicy } from "../objects/documents/policy.ts";
@@ -315,8 +315,8 @@ export class PartReader {
   }
 }
 
-/** Findings of this store about what a manifest says of a blob (repo/import/blobs.ts). */
-const MISNAMED: ReadonlySet<string> = new Set(["size-differs", "chunks-differ"]);
+/** What this store finds of a manifest as it compares it with the bytes (repo/import/blobs.ts). */
+const MISNAMED: ReadonlySet<string> = new Set([SIZE_DIFFERS, CHUNKS_DIFFER]);
 
 async function readIds({ objects }: Sender, id: Digest | undefined, what: string): Promise<readonly Digest[]> {
   return id === undefined ? [] : (await readObject(objects, id, what, parseList)).value.ids;

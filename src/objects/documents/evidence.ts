@@ -20,6 +20,10 @@ import {
   time,
 } from "./schema.ts";
 
+/** Codes of what a manifest says wrongly of a blob, once its store has hashed that: another size, another chunk list. */
+export const SIZE_DIFFERS = "size-differs";
+export const CHUNKS_DIFFER = "chunks-differ";
+
 export interface EvidenceFinding {
   readonly code: Label;
   readonly level: "info" | "warn" | "fail";

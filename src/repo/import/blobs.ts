@@ -10,6 +10,7 @@ import type { Name } from "../../base/names.ts";
 import { type ByteReader, type Finding, inspect } from "../../formats/inspect.ts";
 import { checkChunkList, confirmBlobs, publishBlobs } from "../../objects/blob-store.ts";
 import type { HashedBlob } from "../../objects/chunk-hasher.ts";
+import { CHUNKS_DIFFER, SIZE_DIFFERS } from "../../objects/documents/evidence.ts";
 import { type Manifest, type ManifestFile, parseManifest } from "../../objects/documents/manifest.ts";
 import type { Stored } from "../../objects/documents/schema.ts";
 import { blobPath } from "../../objects/layout.ts";
@@ -20,7 +21,7 @@ import { readNamed } from "../dossier.ts";
 import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
-import { Claims, isFoundFalse, SIZE_DIFFERS, vouchedFor } from "./claims.ts";
+import { Claims, isFoundFalse, vouchedFor } from "./claims.ts";
 import { Damage } from "./damage.ts";
 import { type Gapped, Gaps } from "./gaps.ts";
 import type { BlobItem, Staging } from "./staging.ts";
@@ -343,7 +344,7 @@ export class Blobs {
     const found = this.#found.get(sha256);
     if (found === undefined) return undefined; // vouched for
     if (found.sizeBytes !== size) return [SIZE_DIFFERS, "size"];
-    return found.chunks?.id === chunks ? undefined : ["chunks-differ", "chunk list"];
+    return found.chunks?.id === chunks ? undefined : [CHUNKS_DIFFER, "chunk list"];
   }
 
   async #reader(file: ManifestFile): Promise<ByteReader> {

@@ -7,7 +7,7 @@ import type { Digest } from "../../base/digest.ts";
 import { passOthers } from "../../base/errors.ts";
 import type { Name } from "../../base/names.ts";
 import { evidenceRef, nameRef } from "../../base/ref-path.ts";
-import { parseEvidence } from "../../objects/documents/evidence.ts";
+import { parseEvidence, SIZE_DIFFERS } from "../../objects/documents/evidence.ts";
 import type { ManifestFile } from "../../objects/documents/manifest.ts";
 import { parseStatement } from "../../objects/documents/statement.ts";
 import { readObject } from "../../objects/object-store.ts";
@@ -17,9 +17,6 @@ import { readList, readManifest, readNamed } from "../dossier.ts";
 import { isInspected } from "../inspection.ts";
 import { openNames } from "../names.ts";
 import type { Store } from "../store.ts";
-
-/** The code of a finding about a manifest: it says another size of a blob than that has. */
-export const SIZE_DIFFERS = "size-differs";
 
 /** Of one blob at most so many are looked at, the first ones: what people have promoted comes before what waits. */
 const MOST = 16;
