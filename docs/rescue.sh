@@ -7,7 +7,8 @@
 #   rescue.sh NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar…
 #
 # All volumes of a bundle that has the model, in any order, and of all newer bundles that you have: the model comes from the
-# newest one that has it, and what any of them revokes counts. TARGET appears only once everything was found good.
+# newest one that has it, and what any of them revokes counts, but for a revocation of the name after which it was promoted
+# again. TARGET appears only once everything was found good.
 #
 # NAME             namespace/model@version
 # TARGET           a folder that is not there yet: the files of the model come to lie in TARGET/files
@@ -69,6 +70,7 @@ number=0 lacks=
 while [ $((number += 1)) -le "$of" ]; do
   case "$have" in *" $number "*) ;; *) lacks="$lacks, volume $number of $of is missing" ;; esac
 done
+grep -q '"blobs":"missing"' "$target/bundle/index.json" && lacks="$lacks, bundle $bundle was made for a store that has the rest"
 
 at() { printf %s "$1" | sed 's,^..,&/,'; }                      # 0123… becomes 01/23…
 is() { [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] || stop "${2#"$target/"}: not the bytes of its name$lacks"; }
@@ -102,12 +104,29 @@ for later in "$target"/objects/*/* "$target"/others/objects/*/*; do
   grep -qs "\"previous\":\[[^]]*$statement" "$later" && grep -q "\"ref\":\"$ref\"" "$later" &&
     stop "$name: statement $statement was followed by another, $later; leave out the bundle that calls itself log entry $first"
 done
+# Who signs a statement signs what it follows: where a revocation is among that, the name was promoted again, with other bytes.
+before=" "
+set -- "$statement"
+while [ $# -gt 0 ]; do
+  case $before in
+    *" $1 "*) ;;
+    *)
+      before="$before$1 "
+      known=$(object "$1" 2> /dev/null) &&
+        set -- "$@" $(grep -o '"previous":\[[^]]*\]' "$known" | grep -oE '[0-9a-f]{64}') ;;
+  esac
+  shift
+done
 manifest=$(sed 's/.*"manifest":"\([0-9a-f]*\)".*/\1/' "$document")
 list=$(object "$manifest") || exit 1
 blobs=$(grep -o '"sha256":"[0-9a-f]*"' "$list" | cut -d '"' -f 4)
 for revocation in "$target"/objects/*/* "$target"/others/objects/*/*; do
   grep -qs '"ref":"refs/revoked/' "$revocation" || continue
-  grep -q "$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" "$revocation" && stop "$name was revoked: $revocation"
+  case $before in
+    *" $(echo "$revocation" | sed 's,.*/objects/\(..\)/,\1,') "*) about=$statement ;;
+    *) about="$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" ;;
+  esac
+  grep -q "$about" "$revocation" && stop "$name was revoked: $revocation"
   for gone in "$manifest" $blobs; do
     grep -q "$gone" "$revocation" && stop "bytes of $name were revoked: $gone, by $revocation"
   done
@@ -127,7 +146,8 @@ count=$(echo $people | wc -w)
 
 # 6. Its files. Parts of a large one follow each other in the order of their names.
 grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","sha256":"\(.*\)"/\2 \1/' |
-  while read -r blob path; do
+  while IFS= read -r line; do
+    blob=${line%% *} path=${line#* }
     case "/$path/" in */../* | */./* | *//*) stop "$path: leads out of the folder" ;; esac
     mkdir -p "$(dirname "$target/files/$path")"
     source="$target/blobs/$(at "$blob")"
