@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   rmSync,
   statSync,
 } from "node:fs";
@@ -16,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { isCofferError } from "../../src/base/errors.ts";
-import { DirectWrites } from "../../src/objects/direct-writes.ts";
+import { DirectWrites, openDirect } from "../../src/objects/direct-writes.ts";
 import type { NewFile } from "../../src/objects/files.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { NodeNewFile } from "../../src/objects/real-handles.ts";
@@ -161,17 +162,103 @@ test(
   },
 );
 
-test("a process without WebAssembly writes large files all the same", linuxOnly, async (t) => {
-  const folder = folderOf(t);
-  const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
-  const script = `
+// What the system takes to say so is a file that has no blocks at all.
+test("a file system that refuses at the open is taken at its word, and nothing stays open", linuxOnly, () => {
+  const path = "/proc/self/oom_score_adj";
+  assert.throws(() => openSync(path, constants.O_WRONLY | constants.O_DIRECT), { code: "EINVAL" });
+  const fd = openSync(path, "r+");
+  try {
+    assert.equal(openDirect(fd), undefined);
+    assert.equal(flagsOn(realpathSync(path)).length, 1);
+  } finally {
+    closeSync(fd);
+  }
+});
+
+const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+
+/**
+ * Runs a script with `create` at hand, which makes a large file in `folder`, in a process of its own, where every file can be
+ * opened for such writes. @returns what it says
+ */
+function said(folder: string, script: string): string {
+  const begin = `
+    import fs from "node:fs";
+    import { syncBuiltinESMExports } from "node:module";
     import { openRealFiles } from ${url("../../src/objects/real-files.ts")};
-    delete globalThis.WebAssembly;
-    const file = await openRealFiles(${JSON.stringify(folder)}).create("file", 0o444, ${LARGE});
+    const create = () => openRealFiles(${JSON.stringify(folder)}).create("file", 0o444, ${LARGE});
+    const isFile = (fd) => {
+      try {
+        return fs.readlinkSync("/proc/self/fd/" + fd) === ${JSON.stringify(join(folder, "file"))};
+      } catch {
+        return false; // the one by which the folder is listed
+      }
+    };
+    const open = () => fs.readdirSync("/proc/self/fd").filter(isFile).length;
+    const { openSync } = fs;
+    const { O_DIRECT } = fs.constants;
+    let refuse = () => undefined;
+    fs.openSync = (path, flags, mode) => {
+      if ((flags & O_DIRECT) === 0) return openSync(path, flags, mode);
+      refuse();
+      return openSync(path, flags & ~O_DIRECT, mode);
+    };
+    syncBuiltinESMExports();`;
+  const cwd = new URL("../..", import.meta.url);
+  const args = ["--import", "tsx", "--input-type=module", "-e", begin + script];
+  return execFileSync(process.execPath, args, { cwd, encoding: "utf8" });
+}
+
+/** What cannot be had, how a process comes to be without it, and how often it was asked for. */
+const LACKING = [
+  ["WebAssembly", "let asked = 1; delete globalThis.WebAssembly;"],
+  [
+    "memory for the buffers",
+    `let asked = 0;
+    class Memory {
+      constructor() {
+        asked += 1;
+        throw new RangeError("could not allocate memory");
+      }
+    }
+    globalThis.WebAssembly = { Memory };`,
+  ],
+  [
+    "a file system that lets files be opened so",
+    `let asked = 0;
+    refuse = () => {
+      asked += 1;
+      throw Object.assign(new Error("EINVAL: invalid argument, open"), { errno: -22, code: "EINVAL", syscall: "open" });
+    };`,
+  ],
+] as const;
+
+for (const [what, lose] of LACKING) {
+  test(`a process without ${what} writes large files all the same`, linuxOnly, async (t) => {
+    const folder = folderOf(t);
+    const script = `${lose}
+    const file = await create();
+    const during = open();
     await file.write(new Uint8Array(${5 * MIB}).fill(7));
     await file.fsync();
-    await file.close();`;
-  const cwd = new URL("../..", import.meta.url);
-  execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], { cwd });
-  assert.equal(Buffer.compare(readFileSync(join(folder, "file")), Buffer.alloc(5 * MIB, 7)), 0);
-});
+    await file.close();
+    console.log(asked, during, open());`;
+    assert.equal(said(folder, script), "1 1 0\n"); // a second descriptor would be the one for such writes
+    assert.equal(Buffer.compare(readFileSync(join(folder, "file")), Buffer.alloc(5 * MIB, 7)), 0);
+    assert.equal(statSync(join(folder, "file")).mode & 0o777, 0o444);
+  });
+}
+
+test(
+  "a mistake of ours on the way to such writes is told, and leaves neither a file nor a descriptor",
+  linuxOnly,
+  (t) => {
+    const folder = folderOf(t);
+    const script = `
+    globalThis.WebAssembly = { Memory: class { constructor() { throw new TypeError("a mistake"); } } };
+    const code = await create().catch((error) => error.code);
+    console.log(code, open());`;
+    assert.equal(said(folder, script), "INTERNAL 0\n");
+    assert.deepEqual(readdirSync(folder), []);
+  },
+);
