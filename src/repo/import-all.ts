@@ -7,6 +7,7 @@ import type { Digest } from "../base/digest.ts";
 import { type CofferError, isCofferError, passOthers } from "../base/errors.ts";
 import type { Fault } from "../sync/volumes.ts";
 import { blamed } from "./import/blame.ts";
+import type { WholeBlobs } from "./import/damage.ts";
 import type { AppliedDenials } from "./import/denials.ts";
 import { isOwn } from "./import/remotes.ts";
 import type { Upstream } from "./import/upstream.ts";
@@ -44,6 +45,7 @@ export async function importAll(
   const reports: ImportReport[] = [];
   const failed = [...unread];
   const taken: Incoming[] = [];
+  const whole: WholeBlobs = new Map();
   let ours: CofferError | undefined;
   for (const bundle of others) {
     const { what, source } = bundle;
@@ -51,7 +53,8 @@ export async function importAll(
       if (ours !== undefined) throw ours;
       const besideNewer = taken.some((other) => isNewer(other, bundle));
       const beside = foreign.get(rootOf(bundle));
-      reports.push(await importFrom(store, source, { ...options, denied: denied.get(bundle), besideNewer, beside }));
+      const how = { ...options, denied: denied.get(bundle), besideNewer, beside, whole };
+      reports.push(await importFrom(store, source, how));
       taken.push(bundle);
     } catch (error) {
       passOthers(error);

@@ -16,6 +16,7 @@ import { Adoption, type Work } from "./import/adoption.ts";
 import { type Applied, applyChanges, type Change } from "./import/apply.ts";
 import { Arrivals } from "./import/arrivals.ts";
 import { Blobs } from "./import/blobs.ts";
+import type { WholeBlobs } from "./import/damage.ts";
 import { type AppliedDenials, applyDenials, everybodyIn } from "./import/denials.ts";
 import { incompleteImport } from "./import/incomplete.ts";
 import { foreignPolicies, Quarantine } from "./import/landing.ts";
@@ -45,6 +46,8 @@ export interface ImportOptions {
   readonly beside?: Upstream | undefined;
   /** The same act has taken over a newer bundle of that store: what is no news beside that one is none. */
   readonly besideNewer?: boolean;
+  /** Of several imports in one act, so that each blob here is hashed once. */
+  readonly whole?: WholeBlobs;
 }
 
 /** What came is no good, so nothing of it is kept for another try. */
@@ -159,8 +162,8 @@ class Import {
     this.#arrivals = new Arrivals(staging.small);
     this.#writer = new Writer(store);
     const [arrivals, writer] = [this.#arrivals, this.#writer];
-    const mend = options.mend === true;
-    this.#blobs = new Blobs({ store, staging, arrivals, writer, index: source.index.value, mend });
+    const { mend = false, whole } = options;
+    this.#blobs = new Blobs({ store, staging, arrivals, writer, index: source.index.value, mend, whole });
   }
 
   /** Entries of the log with what was revoked or refused. */

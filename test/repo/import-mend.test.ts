@@ -21,6 +21,7 @@ import { type ImportReport, importFrom } from "../../src/repo/import.ts";
 import { importAll } from "../../src/repo/import-all.ts";
 import { openArrived } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
+import { openStore } from "../../src/repo/store.ts";
 import { createServer } from "../../src/server/server.ts";
 import { openVolumes } from "../../src/sync/volumes.ts";
 import { folderOf, placeOf, volumesOf } from "../support/bundles.ts";
@@ -209,6 +210,70 @@ test("of several bundles any may have it", async (t) => {
     ],
   );
   assert.deepEqual((await fsck(world.b.store)).problems, []);
+});
+
+/** The same files; tells the path of each that is opened. */
+function opening(files: Files, onOpen: (path: string) => void): Files {
+  return new Proxy(files, {
+    get(target, member) {
+      const value: unknown = Reflect.get(target, member);
+      if (typeof value !== "function") return value;
+      const act = value.bind(target) as (...args: unknown[]) => unknown;
+      if (member !== "open") return act;
+      return (path: string) => {
+        onOpen(path);
+        return act(path);
+      };
+    },
+  });
+}
+
+test("several bundles together hash each blob that lies here once, and the next time once more", async (t) => {
+  const world = await makeWorld(t);
+  const { team, a, b, blob } = world;
+  const paths: { absolute: string; shown: string }[] = [];
+  const next = async (names: readonly string[]): Promise<void> => {
+    const absolute = folderOf(team.folder, await volumesOf(a.store, names));
+    paths.push({ absolute, shown: absolute });
+  };
+  await next([NAME]);
+  const second = await blobOf(a, await a.trust(OTHER, model(2)));
+  await next([NAME, OTHER]);
+  await a.trust("acme/third@main", model(3));
+  await next([NAME, OTHER]);
+  await pull(b.store, a.location.root);
+  const opened: string[] = [];
+  const openFolder = (path: string): Files => {
+    const files = team.ports.openFolder(path);
+    return path === b.location.root ? opening(files, (what) => opened.push(what)) : files;
+  };
+  const imported = async () => {
+    opened.length = 0;
+    const store = await openStore(b.location, { ...team.ports, openFolder });
+    const { reports } = await importAll(store, await openArrived(team.ports, { kind: "paths", paths }), { mend: true });
+    assert.equal(reports.length, 3);
+    return reports.map(({ mended }) => blobsOf(mended));
+  };
+  const hashes = (of: Digest): number => opened.filter((path) => path === blobPath(of)).length;
+  assert.deepEqual(await imported(), [[], [], []]);
+  assert.deepEqual([hashes(blob), hashes(second)], [1, 1]);
+  await imported();
+  assert.deepEqual([hashes(blob), hashes(second)], [1, 1]); // the next run believes nothing of the last one
+  flip(b, blobPath(second));
+  assert.deepEqual(await imported(), [[], [second], []]);
+  assert.deepEqual((await fsck(b.store)).problems, []);
+});
+
+test("a blob that was whole and has another size now is hashed again", async (t) => {
+  const { b, blob } = await makeWorld(t);
+  const damage = new Damage(b.store.files, true);
+  assert.equal((await damage.look(blob))?.sha256, blob);
+  const file = join(b.location.root, blobPath(blob));
+  chmodSync(file, 0o644);
+  truncateSync(file, 10);
+  assert.equal(await damage.look(blob), undefined);
+  rmSync(file);
+  assert.equal(await damage.look(blob), undefined);
 });
 
 test("a source that is damaged as well mends nothing, and breaks nothing", async (t) => {

@@ -22,7 +22,7 @@ import { findingsOf, type InspectedFile, stagedReader } from "../inspection.ts";
 import type { Store } from "../store.ts";
 import type { Arrivals } from "./arrivals.ts";
 import { Claims, isFoundFalse, vouchedFor } from "./claims.ts";
-import { Damage } from "./damage.ts";
+import { Damage, type WholeBlobs } from "./damage.ts";
 import { type Gapped, Gaps } from "./gaps.ts";
 import type { BlobItem, Staging } from "./staging.ts";
 import type { Writer } from "./writer.ts";
@@ -65,12 +65,13 @@ export class Blobs {
     readonly index: BundleIndex;
     /** Hash the blobs that lie here, to replace those that are damaged. */
     readonly mend: boolean;
+    readonly whole?: WholeBlobs | undefined;
   }) {
     this.#store = parts.store;
     this.#staging = parts.staging;
     this.#arrivals = parts.arrivals;
     this.#writer = parts.writer;
-    this.damage = new Damage(parts.store.files, parts.mend);
+    this.damage = new Damage(parts.store.files, parts.mend, parts.whole);
     this.#gaps = new Gaps({ ...parts, damage: this.damage });
     this.#items = parts.index.items;
   }

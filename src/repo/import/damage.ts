@@ -10,25 +10,36 @@ import type { Files } from "../../objects/files.ts";
 import { blobPath } from "../../objects/layout.ts";
 import type { DamagedBlob } from "./report.ts";
 
+/** Blobs whose bytes here were found to be those of their names, and what they are. */
+export type WholeBlobs = Map<Digest, HashedBlob>;
+
 export class Damage {
   readonly #files: Files;
   /** Every blob that is asked for is hashed; else only one whose size is wrong. */
   readonly hashAll: boolean;
   readonly #found = new Map<Digest, DamagedBlob>();
   readonly #mended = new Set<Digest>();
+  readonly #whole: WholeBlobs;
 
-  constructor(files: Files, hashAll: boolean) {
+  /** @param whole - as the same act found them before; grows */
+  constructor(files: Files, hashAll: boolean, whole: WholeBlobs = new Map()) {
     this.#files = files;
     this.hashAll = hashAll;
+    this.#whole = whole;
   }
 
   /**
-   * Hashes a blob that lies here, and remembers it if it is damaged.
+   * Hashes a blob that lies here, unless this act has, and remembers it if it is damaged.
    * @param path - as a manifest calls it. @returns what its bytes are, undefined if it is damaged
    */
   async look(blob: Digest, path?: string): Promise<HashedBlob | undefined> {
+    const known = this.#whole.get(blob);
+    if (known !== undefined && (await this.#files.stat(blobPath(blob)))?.sizeBytes === known.sizeBytes) return known;
     const hashed = await this.#hashed(blob);
-    if (hashed?.sha256 === blob) return hashed;
+    if (hashed?.sha256 === blob) {
+      this.#whole.set(blob, hashed);
+      return hashed;
+    }
     this.#found.set(blob, { blob, ...(path === undefined ? {} : { path }) });
     return undefined;
   }
