@@ -7,6 +7,7 @@ import { homedir } from "node:os";
 import { CofferError, ERRORS, EXIT, systemCode } from "../base/errors.ts";
 import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
+import { Backlog, writeNeverWaiting } from "./backlog.ts";
 import type { Io } from "./io.ts";
 import { Output } from "./output.ts";
 import { run } from "./run.ts";
@@ -32,6 +33,29 @@ function onErrError(error: unknown): void {
 const out = new Output(1, () => process.stdout, onOutError);
 const err = new Output(2, () => process.stderr, onErrError);
 
+/** What is still to be read when a command that never waits has ended may take so long. */
+const LAST_WORDS_MS = 500;
+const backlogs = new Map<Output, Backlog>();
+
+function neverWait(): void {
+  const both = [
+    { fd: 1, output: out, touch: () => process.stdout, onError: onOutError },
+    { fd: 2, output: err, touch: () => process.stderr, onError: onErrError },
+  ];
+  for (const { fd, output, touch, onError } of both) {
+    const write = writeNeverWaiting(fd, touch);
+    if (write === undefined) continue;
+    const leftOut = (lines: number): string => `coffer: ${lines} lines are left out here: nobody read them\n`;
+    backlogs.set(output, new Backlog({ write, leftOut, onError }));
+  }
+}
+
+function print(output: Output, text: string): void {
+  const backlog = backlogs.get(output);
+  if (backlog === undefined) output.print(text);
+  else backlog.print(text);
+}
+
 /** Half of a bundle must not look like one: here a reader that went away is an error too. */
 function writeOut(bytes: Uint8Array): Promise<void> {
   return new Promise((taken, refused) => {
@@ -44,8 +68,8 @@ function writeOut(bytes: Uint8Array): Promise<void> {
 }
 
 const io: Io = {
-  out: (text) => out.print(text),
-  err: (text) => err.print(text),
+  out: (text) => print(out, text),
+  err: (text) => print(err, text),
   outBytes: writeOut,
   input: () => process.stdin,
   env: process.env,
@@ -54,6 +78,7 @@ const io: Io = {
   // Being looked at opens each of the two, which a runtime would wait for at every start.
   terminal: fstatSync(2).isCharacterDevice() && process.stderr.isTTY === true && process.stdin.isTTY === true,
   ask: async (question, secret) => (await import("./terminal.ts")).ask(question, secret),
+  neverWait,
   stopped: () =>
     new Promise((stop) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop(signal));
@@ -68,7 +93,8 @@ const io: Io = {
 };
 
 // No top-level await: the build also makes one CommonJS file of this, which starts faster.
-void run(process.argv.slice(2), io).then((exit) => {
+void run(process.argv.slice(2), io).then(async (exit) => {
+  await Promise.all([...backlogs.values()].map((backlog) => backlog.end(LAST_WORDS_MS)));
   process.exitCode ??= exit;
   if (process.exitCode === EXIT.ok) process.exitCode = exit;
 });

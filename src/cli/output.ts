@@ -8,7 +8,7 @@ import type { Writable } from "node:stream";
 import { systemCode } from "../base/errors.ts";
 
 /** Takes some of the bytes. @returns how many */
-type Write = (fd: number, bytes: Uint8Array) => number;
+export type Write = (fd: number, bytes: Uint8Array) => number;
 
 export class Output {
   readonly #fd: number;

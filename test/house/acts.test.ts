@@ -36,6 +36,7 @@ test("every command is in the list of acts or known to write nothing", () => {
     ask: () => assert.fail("no questions here"),
     outBytes: () => assert.fail("no output here"),
     input: () => assert.fail("no input here"),
+    neverWait: () => assert.fail("no output here"),
     stopped: () => assert.fail("no signals here"),
     ports: {
       ...{ clock: () => 0, random: (length: number) => new Uint8Array(length), sleep: () => Promise.resolve() },

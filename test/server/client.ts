@@ -51,7 +51,7 @@ export async function serveNew(
   return { fixture, running: await serve(t, fixture, options) };
 }
 
-function ask(port: number, method: string, path: string, headers: Record<string, string>): Promise<Answer> {
+export function ask(port: number, method: string, path: string, headers: Record<string, string>): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({ host: "127.0.0.1", port, method, path, headers, agent: false });
     request.on("error", reject);

@@ -41,6 +41,8 @@ interface Where {
   readonly watchEveryMs?: number;
   /** Where the clock of the process stands still, in seconds; it goes when left out. */
   readonly clockS?: number;
+  /** The descriptor that stderr is, instead of a pipe whose text `ended` gives. */
+  readonly stderrFd?: number;
 }
 
 /** Starts `coffer …args`. */
@@ -60,11 +62,11 @@ export function startWorker(script: string, config: object, where: Where): Runni
   return start(["--import", TSX, join(ROOT, "test", "support", script), JSON.stringify(config)], where);
 }
 
-function start(args: readonly string[], { home, cwd, watchEveryMs }: Where): Running {
+function start(args: readonly string[], { home, cwd, watchEveryMs, stderrFd }: Where): Running {
   mkdirSync(home, { recursive: true });
   const env = { PATH: process.env["PATH"], HOME: home, XDG_STATE_HOME: join(home, "state"), NO_COLOR: "1" };
   const began = performance.now();
-  const child = spawn(process.execPath, args, { cwd: cwd ?? home, env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, args, { cwd: cwd ?? home, env, stdio: ["ignore", "pipe", stderrFd ?? "pipe"] });
   const stdout = textOf(child.stdout);
   const stderr = textOf(child.stderr);
   let peakKib: number | undefined;
@@ -93,9 +95,9 @@ export async function firstWrite({ ended }: Running, folder: string): Promise<nu
   }
 }
 
-function textOf(stream: NodeJS.ReadableStream): () => string {
+function textOf(stream: NodeJS.ReadableStream | null): () => string {
   const pieces: Buffer[] = [];
-  stream.on("data", (piece: Buffer) => pieces.push(piece));
+  stream?.on("data", (piece: Buffer) => pieces.push(piece));
   return () => Buffer.concat(pieces).toString("utf8");
 }
 

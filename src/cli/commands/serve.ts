@@ -19,6 +19,8 @@ export async function runServe(context: Context, options: ServeOptions): Promise
   if (!/^[0-9]{1,5}$/.test(options.port) || Number(options.port) > 65_535) {
     throw new CofferError("USAGE", `--port: expected 0 to 65535, found ${options.port}`);
   }
+  // Whoever reads what is printed may stop reading; requests and the watch over downloads must not stop with it.
+  io.neverWait();
   const store = await open(context);
   if (context.options.memory && !store.memoryFacts().known) {
     throw new CofferError(
