@@ -185,7 +185,9 @@ test("a name that an import takes down is adopted with a warning that says so, o
   assert.deepEqual([told?.outcome, told?.standing, told?.code], ["adopted", "revoked", "REVOKED"]);
   assert.match(told?.text ?? "", /cannot be used any more: .*leaks$/);
   await a.delete(NAME);
-  const [deleted] = (await pull(b.store, a.location.root)).names;
+  const deletion = await pull(b.store, a.location.root);
+  const [deleted] = deletion.names;
+  assert.deepEqual(deletion.notes, [`deleted, and the bytes here are left to \`coffer gc\`: ${deleted?.name}`]);
   assert.deepEqual([deleted?.outcome, deleted?.standing], ["adopted", "deleted"]);
   assert.match(deleted?.text ?? "", /cannot be used any more: /);
   const [again] = (await pull(b.store, a.location.root)).names;

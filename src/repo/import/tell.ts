@@ -3,6 +3,7 @@
 import { short } from "../../base/digest.ts";
 import type { Name } from "../../base/names.ts";
 import { nameRef, type RefPath } from "../../base/ref-path.ts";
+import { blobPath } from "../../objects/layout.ts";
 import type { HeadView } from "../../refs/head-view.ts";
 import { ruleFor } from "../../trust/roles.ts";
 import type { Verdict } from "../../trust/verdict.ts";
@@ -28,7 +29,21 @@ export async function tellNames(work: Work, names: readonly Name[], became: Beca
     else told.push(await tellName(work, head, name, became));
   }
   if (early.length > 0) work.notes.add(earlyText(early));
+  const kept: string[] = [];
+  for (const one of told) if (await leavesBytes(work, one)) kept.push(one.name);
+  if (kept.length > 0) work.notes.add(`deleted, and the bytes here are left to \`coffer gc\`: ${listed(kept)}`);
   return told;
+}
+
+/** True of a name that this import deleted, some of whose bytes lie here: an import takes nothing away. */
+async function leavesBytes(
+  { store, blobs }: Work,
+  { standing, outcome, manifest: id }: ImportedName,
+): Promise<boolean> {
+  if (standing !== "deleted" || outcome !== "adopted" || id === undefined) return false;
+  const files = (await blobs.manifest(id))?.value.files ?? [];
+  for (const file of files) if ((await store.files.stat(blobPath(file.sha256))) !== undefined) return true;
+  return false;
 }
 
 /**
@@ -47,8 +62,12 @@ async function isBadNewsAlone({ index, refusedNames }: Work, head: HeadView, nam
 const MOST_TOLD = 8;
 
 function earlyText(names: readonly string[]): string {
+  return `denials came, and are kept, of names that are not here: ${listed(names)}`;
+}
+
+function listed(names: readonly string[]): string {
   const more = names.length > MOST_TOLD ? ` and ${names.length - MOST_TOLD} more` : "";
-  return `denials came, and are kept, of names that are not here: ${names.slice(0, MOST_TOLD).join(", ")}${more}`;
+  return `${names.slice(0, MOST_TOLD).join(", ")}${more}`;
 }
 
 async function tellName(work: Work, head: HeadView, name: Name, became: Became): Promise<ImportedName> {
