@@ -5,14 +5,16 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { CofferError, isCofferError, systemCode } from "../base/errors.ts";
+import { CofferError, isCofferError, passOthers, systemCode } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
+import type { Label, Name } from "../base/names.ts";
 import { isEncrypted, type PrivateKey, parsePrivateKey } from "../keys/private-key.ts";
 import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
 import { type Signer, tweetnaclSigner } from "../keys/signer.ts";
 import { newestPolicy, readPolicies } from "../repo/dossier.ts";
 import { principalName } from "../repo/policy-draft.ts";
 import type { Store } from "../repo/store.ts";
+import { type Part, whoMay } from "../repo/who-may.ts";
 import { type Context, keysFolder } from "./context.ts";
 import { openSmallFile, readSmallFile } from "./small-file.ts";
 
@@ -84,6 +86,44 @@ export async function signerFor(context: Context, store: Store, options: PersonO
     );
   }
   return tweetnaclSigner(await unlock(context, path));
+}
+
+/**
+ * What a next command wants so that it runs as it is printed: nothing where one key here is in the policy; else who acts,
+ * by name if the rule leaves one of those whose keys are here.
+ *
+ * @param done - people whom it does not need again
+ */
+export async function actorFlag(
+  context: Context,
+  store: Store,
+  name: Name,
+  part: Part,
+  done: readonly Label[] = [],
+): Promise<string> {
+  const policies = await readPolicies(store, await store.head());
+  const { principals } = newestPolicy(policies);
+  const ownersOf = (path: string): Label[] =>
+    [...principals]
+      .filter(([, keys]) => matchesKey(path, new Set(keys.map(({ keyId }) => keyId)), false))
+      .map(([who]) => who);
+  const owners = keysHere(context)
+    .map(ownersOf)
+    .filter((own) => own.length > 0);
+  if (owners.length < 2) return "";
+  const here = new Set(owners.flat());
+  const fit = whoMay(policies, name, part).filter((who) => here.has(who) && !done.includes(who));
+  return ` --as ${fit.length === 1 ? fit[0] : "NAME"}`;
+}
+
+/** None where they cannot be listed: a hint is no reason to fail. */
+function keysHere(context: Context): string[] {
+  try {
+    return candidates(context, {});
+  } catch (error) {
+    passOthers(error, "IO_ERROR");
+    return [];
+  }
 }
 
 /** A file in the keys folder that is no key is passed over; one that the person named must be right. */

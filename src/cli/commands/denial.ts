@@ -21,10 +21,11 @@ import {
   rejectWith,
 } from "../../repo/reject.ts";
 import { forgetFallen, planRevoke, type RevokePlan, revoke } from "../../repo/revoke.ts";
+import type { Store } from "../../repo/store.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
 import { counted, fileLines, sizeText, table } from "../format.ts";
 import { deletedJson, plannedDeleteJson, plannedRevokeJson, rejectedJson, revokedJson } from "../json-acts.ts";
-import { type PersonOptions, signerFor } from "../people.ts";
+import { actorFlag, type PersonOptions, signerFor } from "../people.ts";
 import { readSignature, readSigned, writeForSigning } from "../signing.ts";
 
 export interface RevokeOptions extends PersonOptions {
@@ -56,7 +57,8 @@ export async function runRevoke(context: Context, text: string, options: RevokeO
   if (options.dryRun === true) {
     ui.json(plannedRevokeJson(plan));
     for (const fallen of plan.falls) ui.data(fallen.text);
-    ui.next(`coffer revoke${storeFlag(context)} ${name.text} --reason TEXT`);
+    const as = await actorFlag(context, store, name, "revoke");
+    ui.next(`coffer revoke${storeFlag(context)} ${name.text} --reason TEXT${as}`);
     return;
   }
   const signer = await signerFor(context, store, options);
@@ -218,7 +220,7 @@ export async function runReject(context: Context, text: string, options: RejectO
   await ui.confirm(`refuse this for ${name.text}, for ever?`, options.yes === true);
   const done = await reject(store, plan, reason, signer);
   ui.json(rejectedJson(name, [done]));
-  tellRejected(context, done);
+  await tellRejected(context, store, done);
   showLate(context, store);
 }
 
@@ -249,7 +251,11 @@ function effectLines({ name, state, stoppers, refusedBy, verdict }: RejectPlan, 
   return [`  effect     ${name.text} is not trusted as it is: ${verdict.reasons[0]?.text ?? ""}`];
 }
 
-function tellRejected(context: Context, { name, state, refuser, refusal, entry, stopped }: Rejected): void {
+async function tellRejected(
+  context: Context,
+  store: Store,
+  { name, state, refuser, refusal, entry, stopped }: Rejected,
+): Promise<void> {
   const { ui } = context;
   if (entry === undefined) {
     ui.say(`${refuser} has refused it before; nothing was done`);
@@ -260,7 +266,7 @@ function tellRejected(context: Context, { name, state, refuser, refusal, entry, 
   const anew = state === "proposed" && stopped;
   ui.next(
     anew
-      ? `coffer propose${storeFlag(context)} ${name.text} --replace`
+      ? `coffer propose${storeFlag(context)} ${name.text} --replace${await actorFlag(context, store, name, "publish")}`
       : `coffer show${storeFlag(context)} ${name.text}`,
   );
 }
@@ -281,7 +287,7 @@ async function takeRefusals(
     const document = readSigned(context, file, "a refusal");
     const done = await rejectWith(store, name, document, readSignature(context, file));
     rejected.push(done);
-    tellRejected(context, done);
+    await tellRejected(context, store, done);
   }
   context.ui.json(rejectedJson(name, rejected));
   showLate(context, store);

@@ -20,7 +20,7 @@ import type { Store } from "../../repo/store.ts";
 import { type Context, open, showLate, storeFlag } from "../context.ts";
 import { candidateLines, counted, sizeText } from "../format.ts";
 import { addedJson, approvedJson, promotedJson, proposedJson } from "../json-acts.ts";
-import { type PersonOptions, signerFor } from "../people.ts";
+import { actorFlag, type PersonOptions, signerFor } from "../people.ts";
 import { type Errand, readSignature, writeForSigning } from "../signing.ts";
 
 export interface AddOptions {
@@ -63,9 +63,11 @@ export async function runAdd(context: Context, patterns: readonly string[], opti
     `${name.text} is ${added.state}${again}: ${counted(added.files.length, "file")}, ${sizeText(total)}, manifest ${short(added.manifest)}`,
   );
   if (blocked !== undefined) ui.warn(`it cannot be proposed: ${blocked.text} [${blocked.code}]`);
-  else if (added.state === "quarantined")
-    ui.next(`coffer ${await actAfterAdd(store, name)}${storeFlag(context)} ${name.text}`);
-  else if (added.state === "trusted") ui.next(`coffer resolve${storeFlag(context)} ${name.text}`);
+  else if (added.state === "quarantined") {
+    const act = await actAfterAdd(store, name);
+    const as = await actorFlag(context, store, name, act === "promote" ? "alone" : "publish");
+    ui.next(`coffer ${act}${storeFlag(context)} ${name.text}${as}`);
+  } else if (added.state === "trusted") ui.next(`coffer resolve${storeFlag(context)} ${name.text}`);
   else ui.say("it failed inspection and is kept apart: nothing can promote it");
 }
 
@@ -122,7 +124,8 @@ export async function runPropose(context: Context, text: string, options: Propos
   ui.data(candidate.statement.id);
   const waits = candidate.verdict.reasons.map((reason) => reason.text).join("; ");
   ui.say(`${request.name.text} is proposed${waits === "" ? "" : `: ${waits}`}`);
-  ui.next(`coffer approve${storeFlag(context)} ${request.name.text}`);
+  const as = await actorFlag(context, store, request.name, "approve", candidate.verdict.approvers);
+  ui.next(`coffer approve${storeFlag(context)} ${request.name.text}${as}`);
 }
 
 export interface ApproveOptions extends PersonOptions {

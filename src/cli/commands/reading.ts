@@ -13,6 +13,7 @@ import { asOfJson, pastView, sayAsOf } from "../at.ts";
 import { type Context, open, quoteArgument, storeFlag } from "../context.ts";
 import { candidateLines, counted, listedJson, sizeText, storeJson, table } from "../format.ts";
 import { shownJson, storedJson } from "../json-reading.ts";
+import { actorFlag } from "../people.ts";
 import { sayVerdict } from "./resolve.ts";
 
 interface PastOption {
@@ -87,7 +88,7 @@ export async function runShow(context: Context, text: string, options: PastOptio
   const shown = await show(store, parseName(text), view);
   sayAsOf(context, view);
   if (ui.inJson) ui.json(shownJson(shown, view));
-  else sayShown(context, shown, view);
+  else await sayShown(context, store, shown, view);
 }
 
 /** A document or blob, and the names that hold it. */
@@ -111,7 +112,7 @@ const OPENING_BRACE = 0x7b;
 /** Refs of a name that a verdict is about. */
 const JUDGED = /^refs\/(?:trusted|chain|waiting)\//;
 
-function sayShown(context: Context, shown: Shown, view: HeadView | undefined): void {
+async function sayShown(context: Context, store: Store, shown: Shown, view: HeadView | undefined): Promise<void> {
   const { ui } = context;
   ui.data(`${shown.name.text} ${view === undefined ? "is" : "was"} ${shown.state}`);
   for (const line of table(shown.refs.map(({ ref, id }) => [ref, id]))) ui.data(line);
@@ -131,7 +132,10 @@ function sayShown(context: Context, shown: Shown, view: HeadView | undefined): v
   if (candidate.void) ui.say("the candidate is void: the name moved since");
   for (const reason of candidate.verdict.reasons) ui.say(`  waits: ${reason.text} [${reason.code}]`);
   const act = candidate.void ? "propose" : candidate.verdict.trusted ? "promote" : "approve";
-  if (!past) ui.next(`coffer ${act}${storeFlag(context)} ${shown.name.text}`);
+  if (past) return;
+  const part = act === "propose" ? "publish" : "approve";
+  const as = act === "promote" ? "" : await actorFlag(context, store, shown.name, part, candidate.verdict.approvers);
+  ui.next(`coffer ${act}${storeFlag(context)} ${shown.name.text}${as}`);
 }
 
 /** @returns the exit status: 0, 5 for damage, 3 for a trusted ref whose name is not trusted now */
