@@ -70,7 +70,9 @@ function checkPart(which: string, part: string, pattern: RegExp, text: string): 
   if (part.length > PART_CHARS) invalid(`the ${which} is over ${PART_CHARS} characters`, text);
   if (!pattern.test(part)) {
     const inner = which === "namespace" ? "_ or -" : ". _ or -";
-    invalid(`the ${which} must be letters and digits, with single ${inner} between them`, text);
+    const whole = wholePattern(foldAscii(text)) ?? "'*/*@*'";
+    const way = part.includes("*") ? `; to see which names match a pattern: coffer list ${whole}` : "";
+    invalid(`the ${which} must be letters and digits, with single ${inner} between them${way}`, text);
   }
   if (part.endsWith(".lock")) invalid(`the ${which} must not end in .lock`, text);
   if (DEVICE.test(part)) invalid(`the ${which} is a device name on Windows`, text);
@@ -94,7 +96,11 @@ const PATTERN = /^([a-z0-9._*-]{1,80})\/([a-z0-9._*-]{1,80})@([a-z0-9._*-]{1,80}
 /** @throws CofferError NAME_INVALID - not `part/part@part` of lower-case letters, digits, `. _ - *` */
 export function parsePattern(text: string): NamePattern {
   const parts = PATTERN.exec(text);
-  if (parts === null) return invalid("a pattern is namespace/model@version, each part with * for any run", text);
+  if (parts === null) {
+    const whole = wholePattern(foldAscii(text));
+    const example = whole === undefined ? "" : `, such as ${whole}`;
+    return invalid(`a pattern is namespace/model@version, each part with * for any run${example}`, text);
+  }
   const tests = parts.slice(1).map(partMatcher);
   return {
     text,
@@ -103,6 +109,13 @@ export function parsePattern(text: string): NamePattern {
       name.namespace !== RESERVED_NAMESPACE &&
       [name.namespace, name.model, name.version].every((part, index) => tests[index]?.(part) === true),
   };
+}
+
+/** What was hardly meant otherwise, with any namespace and any version where they are left out, in a shell's quotes. */
+function wholePattern(text: string): string | undefined {
+  const spaced = text.includes("/") ? text : `*/${text}`;
+  const whole = spaced.includes("@") ? spaced : `${spaced}@*`;
+  return PATTERN.test(whole) ? `'${whole}'` : undefined;
 }
 
 /** Greedy from the left, without a regular expression: linear in the part however many stars there are. */

@@ -163,6 +163,29 @@ describe("patterns", () => {
     });
   }
 
+  test("a name that is a pattern, and half a pattern, are refused with what was meant", () => {
+    const hints = {
+      "icu/*": "'icu/*@*'",
+      "*": "'*/*@*'",
+      "Tiny*": "'*/tiny*@*'",
+      "icu/*@v1": "'icu/*@v1'",
+      "b c*": "'*/*@*'",
+    };
+    for (const [text, whole] of Object.entries(hints)) {
+      const message = new RegExp(`; to see which names match a pattern: coffer list ${whole.replaceAll("*", "\\*")}$`);
+      assert.throws(() => parseName(text), { code: "NAME_INVALID", message });
+    }
+    for (const [text, whole] of [
+      ["icu/*", "'icu/*@*'"],
+      ["tiny", "'*/tiny@*'"],
+      ["icu/tiny", "'icu/tiny@*'"],
+    ])
+      assert.throws(() => parsePattern(text ?? ""), {
+        message: new RegExp(`for any run, such as ${whole?.replaceAll("*", "\\*")}$`),
+      });
+    assert.throws(() => parsePattern("a b"), { message: /each part with \* for any run$/ });
+  });
+
   test("none matches the reserved namespace, however a name was made", () => {
     const forged: Name = { ...parseName("a/b@c"), namespace: "sha256" };
     for (const pattern of ["*/*@*", "sha256/*@*", "sha*/b@c", "sha256/b@c", "**/**@**"]) {
