@@ -68,7 +68,7 @@ export const ERRORS = {
     "give the identity that it was encrypted to, or have it encrypted to yours as well",
   ),
   POLICY_INVALID: entry(EXIT.usage, "mend the policy: the message names the member; see docs/format.md"),
-  EXISTS: entry(EXIT.usage, "choose another place: nothing is overwritten"),
+  EXISTS: entry(EXIT.usage, "choose another name or place, or move away what is there: nothing is overwritten"),
   // admission
   ADMISSION_REFUSED: entry(
     EXIT.notTrusted,
