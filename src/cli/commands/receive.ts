@@ -83,6 +83,10 @@ function tellAll(context: Context, told: Tellable, flag: string, mend = false): 
     ui.warn(`not imported: ${failedText(fault)}`);
     for (const line of fault.error.details) ui.say(`  also: ${line}`);
   }
+  if (reports.length > 0 && bad.length > 0)
+    ui.say(
+      `${reports.length === 1 ? "the other bundle was" : `${reports.length} other bundles were`} imported, as told above`,
+    );
   return worstOf([...statuses, ...[...faults, ...bad].map(({ error }) => ERRORS[error.code].exit)]);
 }
 
