@@ -118,7 +118,8 @@ export function writeNeverWaiting(
 function openAgain(fd: number): number | undefined {
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return undefined; // no /proc, a socket, or a terminal of another account
   }
 }
