@@ -4,47 +4,22 @@ import assert from "node:assert/strict";
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { type TestContext, test } from "node:test";
-import fc from "fast-check";
-import { type Digest, sha256 } from "../../src/base/digest.ts";
+import { test } from "node:test";
+import { sha256 } from "../../src/base/digest.ts";
 import { isCofferError } from "../../src/base/errors.ts";
 import { parseName } from "../../src/base/names.ts";
-import { evidenceRef, nameRef } from "../../src/base/ref-path.ts";
-import { parseEvidence } from "../../src/objects/documents/evidence.ts";
-import { readObject } from "../../src/objects/object-store.ts";
-import { readList } from "../../src/repo/dossier.ts";
+import { nameRef } from "../../src/base/ref-path.ts";
 import { type ImportReport, importFrom } from "../../src/repo/import.ts";
 import { importAll } from "../../src/repo/import-all.ts";
 import { openFolderSource } from "../../src/repo/incoming.ts";
 import { pull } from "../../src/repo/pull.ts";
-import type { Store } from "../../src/repo/store.ts";
 import { type BundleIndex, makeBundleIndex } from "../../src/sync/bundle-index.ts";
 import { openPipe } from "../../src/sync/pipe.ts";
 import { itemPath, type Source } from "../../src/sync/source.ts";
 import { volumesOf } from "../support/bundles.ts";
+import { NAME, ONE, outcomes, type Pair, pair, THREE, TWO, upstreamSaid, waiting } from "../support/foreign-pair.ts";
 import { memorySource } from "../support/memory-source.ts";
-import { inMemory, type Member, makeTeam, model } from "../support/team-stores.ts";
-
-const NAME = "acme/tiny@v1";
-
-interface Pair {
-  /** Sends. */
-  readonly a: Member;
-  /** Receives, under another root. */
-  readonly b: Member;
-  /** A new store beside `b`. */
-  sister(name: string): Promise<Member>;
-  readonly manifest: Digest;
-  send(): Promise<{ source: Source; files: Map<string, Uint8Array> }>;
-}
-
-async function pair(t: TestContext): Promise<Pair> {
-  const [team, others] = [makeTeam(t), makeTeam(t)];
-  const [a, b] = [await others.store("a"), await team.store("b")];
-  const manifest = await a.trust(NAME, model(1));
-  const send = async () => inMemory(await openFolderSource(a.location.root, others.ports));
-  return { a, b, manifest, sister: (name) => team.store(name), send };
-}
+import { inMemory, makeTeam, model } from "../support/team-stores.ts";
 
 type Change = (index: BundleIndex) => Partial<BundleIndex>;
 
@@ -153,34 +128,6 @@ test("another policy root: bytes that lie here damaged are named, and all else l
   const told = Object.fromEntries(report.names.map(({ name, outcome, code }) => [name, code ?? outcome]));
   assert.deepEqual(told, { "acme/both@v1": "CORRUPT", "acme/other@v1": "quarantined", [NAME]: "quarantined" });
 });
-
-const [ONE, TWO, THREE] = ["acme/one@main", "acme/two@main", "acme/three@main"] as const;
-
-/** What waits in quarantine, and what is said of it from upstream: result, code and text, sorted. */
-async function waiting({ store }: Pick<Member, "store">): Promise<Record<string, unknown>> {
-  const head = await store.head();
-  const found: Record<string, unknown> = {};
-  for (const text of [NAME, ONE, TWO, THREE]) {
-    const manifest = await head.readRef(nameRef("quarantined", parseName(text)));
-    if (manifest !== undefined) found[text] = { manifest, said: await upstreamSaid(store, manifest) };
-  }
-  return found;
-}
-
-async function upstreamSaid(store: Store, manifest: Digest): Promise<string[]> {
-  const head = await store.head();
-  const said: string[] = [];
-  for (const id of await readList(store, await head.readRef(evidenceRef(manifest)), "list of evidence")) {
-    const { kind, result, findings } = (await readObject(store.objects, id, "evidence", parseEvidence)).value;
-    if (kind === "upstream") said.push(`${result} ${findings[0]?.code}: ${findings[0]?.text}`);
-  }
-  return said.sort();
-}
-
-const outcomes = ({ names }: ImportReport): Record<string, string> =>
-  Object.fromEntries(
-    names.map(({ name, outcome, code }) => [name, code === undefined ? outcome : `${outcome} ${code}`]),
-  );
 
 test("another policy root: what only waits in quarantine there is on record as that, and what is trusted there as trusted", async (t) => {
   const { a, b, manifest, sister } = await pair(t);
@@ -349,84 +296,4 @@ test("another policy root: a newer version takes the place of the one from there
   assert.deepEqual(outcomes(await importFrom(c.store, older)), { [NAME]: "already" });
   assert.equal(await (await c.store.head()).readRef(nameRef("quarantined", parseName(NAME))), next);
   assert.deepEqual(await waiting(c), await waiting(b));
-});
-
-/** A store in six states; two of its three models are denied in the last one, and one has a newer version. */
-async function history({ a, send }: Pair): Promise<readonly Source[]> {
-  const bundles: Source[] = [];
-  const act = async (does: () => Promise<unknown>): Promise<void> => {
-    await does();
-    bundles.push((await send()).source);
-  };
-  await act(() => a.trust(TWO, model(2)));
-  await act(() => a.trust(ONE, model(4)));
-  await act(() => a.revoke(TWO, "leaks"));
-  await act(() => a.trust(ONE, model(5)));
-  await act(() => a.trust(THREE, model(6)));
-  await act(() => a.reject(THREE, "alice"));
-  return bundles;
-}
-
-test("another policy root: several bundles on one medium end, and are reported, as the newest alone, under whatever names", async (t) => {
-  const stores = await pair(t);
-  const bundles = await history(stores);
-  const newest = bundles.at(-1) ?? assert.fail("no bundles");
-  const alone = await stores.sister("alone");
-  const wanted = outcomes(await importFrom(alone.store, newest));
-  assert.deepEqual(wanted, {
-    [NAME]: "quarantined",
-    [ONE]: "quarantined",
-    [THREE]: "refused REFUSED",
-    [TWO]: "refused NOT_TRUSTED",
-  });
-  let runs = 0;
-  const media = fc.shuffledSubarray([...bundles.slice(0, -1)]).chain((some) => {
-    return fc.shuffledSubarray([...some, newest], { minLength: some.length + 1 });
-  });
-  await fc.assert(
-    fc.asyncProperty(media, async (order) => {
-      const { store } = await stores.sister(`medium${runs++}`);
-      const arrived = {
-        bundles: order.map((source, at) => ({ what: `${at}.tar`, source, faults: [] })),
-        ...{ unread: [], passedOver: [] },
-      };
-      const { reports, failed, taken } = await importAll(store, arrived);
-      assert.deepEqual([failed, taken[0]?.source], [[], newest]);
-      assert.deepEqual(reports[0] && outcomes(reports[0]), wanted);
-      const rest = reports.slice(1).flatMap(({ names }) => names);
-      assert.ok(
-        rest.every(({ outcome }) => outcome === "already"),
-        JSON.stringify(rest),
-      );
-      assert.deepEqual(await waiting({ store }), await waiting(alone));
-      const again = await importAll(store, arrived);
-      assert.deepEqual(
-        again.reports.flatMap(({ entries }) => entries),
-        [],
-      );
-      assert.ok(again.reports.every(({ names }) => names.every(({ outcome }) => outcome === "already")));
-    }),
-    { numRuns: 6, endOnFailure: true, examples: [[[...bundles]], [[...bundles].reverse()]] },
-  );
-});
-
-test("another policy root: any order of bundles ends with the same in quarantine, and all that was revoked says so", async (t) => {
-  const stores = await pair(t);
-  const bundles = await history(stores);
-  const ends: string[] = [];
-  const orders = fc.shuffledSubarray([...bundles, ...bundles], { minLength: bundles.length * 2 });
-  await fc.assert(
-    fc.asyncProperty(orders, async (order) => {
-      const receiver = await stores.sister(`b${ends.length}`);
-      for (const source of order) await importFrom(receiver.store, source);
-      const found = Object.entries(await waiting(receiver)) as [string, { said: string[] }][];
-      const denied = ([, { said }]: [string, { said: string[] }]): boolean =>
-        said.some((text) => text.startsWith("fail"));
-      // What landed before it was denied stays, and says so.
-      for (const entry of found) assert.equal(denied(entry), [TWO, THREE].includes(entry[0] as typeof TWO), entry[0]);
-      ends.push(JSON.stringify(found.filter((entry) => !denied(entry))));
-    }),
-    { numRuns: 12, endOnFailure: true },
-  );
-  assert.equal(new Set(ends).size, 1, ends.join("\n"));
 });

@@ -232,20 +232,6 @@ test("volumes have a bound wherever they lie, copies too", async (t) => {
   );
 });
 
-test("a folder with more names than anybody needs is refused before they are looked at", async () => {
-  const files = new MemoryFiles();
-  for (let at = 0; at < LIMITS.mediumNames; at += 1) files.plant(`${at}.jpg`, new Uint8Array());
-  const place = { files, path: ".", what: "stick" };
-  await assert.rejects(openBundles([place]), (error) => isCofferError(error, "FILE_NOT_FOUND"));
-  files.plant("one more.jpg", new Uint8Array());
-  const before = files.calls;
-  await refused(
-    () => openBundles([place]),
-    `stick: expected at most ${LIMITS.mediumNames} names in one folder, found more`,
-  );
-  assert.ok(files.calls - before <= 2, `${files.calls - before} calls`);
-});
-
 test("other errors of a folder pass", async () => {
   const files = new MemoryFiles();
   files.plant("x", new Uint8Array());
