@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the scripts share: where the project is, how a step is run and shown. Node alone, no packages. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
@@ -96,4 +96,18 @@ export function runNode(args, options = {}) {
   const run = spawnSync(process.execPath, args, { cwd: ROOT, stdio, ...options });
   if (run.error !== undefined) throw run.error;
   return run.status ?? 1;
+}
+
+/** Runs Node with `args` in the project beside others. @returns the exit status, 1 when it was killed, and all it printed */
+export function startNode(args) {
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text) => {
+      output += text;
+    });
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => resolve({ exit: status ?? 1, output }));
+  });
 }

@@ -63,23 +63,37 @@ function testFiles({ choice, filters }) {
 
 /** A slow test takes about as long as so many others. */
 const SLOW_WEIGHT = 10;
+const weightOf = (names) => names.reduce((sum, name) => sum + (isSlow(name) ? SLOW_WEIGHT : 1), 0);
 
 /**
- * A file or two for each folder that import its tests: starting a process for every test file costs more than the quick
- * tests themselves. The full run keeps a process for each file.
+ * The tests of each folder, the heaviest first. In the quick run small folders go together, as many as come to no more than
+ * the heaviest: each process loads all of src/ anew.
  */
-function together(files, folder) {
+function shares(files, choice) {
   const byFolder = new Map();
   for (const name of files) {
     // Slow ones apart: the folder with the most tests would go on alone when all others are done.
     const key = `${name.split("/")[1]}${isSlow(name) ? "-slow" : ""}`;
     byFolder.set(key, [...(byFolder.get(key) ?? []), name]);
   }
-  // The longest first: the last ones then end at about the same time.
-  const weight = ([, names]) => names.reduce((sum, name) => sum + (isSlow(name) ? SLOW_WEIGHT : 1), 0);
-  const longestFirst = [...byFolder].sort((a, b) => weight(b) - weight(a));
-  return longestFirst.map(([key, names]) => {
-    const path = join(folder, `${key}.test.mjs`);
+  const folders = [...byFolder].sort(([, a], [, b]) => weightOf(b) - weightOf(a));
+  const most = choice === "--quick" ? weightOf(folders[0][1]) : 0;
+  const found = [];
+  for (const [key, names] of folders) {
+    const room = found.find((share) => weightOf(share.names) + weightOf(names) <= most);
+    if (room === undefined) found.push({ keys: [key], names });
+    else Object.assign(room, { keys: [...room.keys, key], names: [...room.names, ...names] });
+  }
+  return found;
+}
+
+/**
+ * A file for each share that imports its tests: starting a process for every test file costs more than the quick tests
+ * themselves. The full run keeps a process for each file.
+ */
+function together(files, folder, choice) {
+  return shares(files, choice).map(({ keys, names }) => {
+    const path = join(folder, `${keys.join("-")}.test.mjs`);
     const imports = names.map((name) => `await import(${JSON.stringify(pathToFileURL(join(ROOT, name)).href)});\n`);
     writeFileSync(path, imports.join(""));
     return path;
@@ -101,7 +115,7 @@ function run(files, { choice, golden }) {
         ...[...testLoaders(), "--test", "--test-concurrency", "2", `--test-timeout=${TIMEOUT_MS}`],
         ...["--test-reporter", "spec", "--test-reporter-destination", "stdout"],
         ...["--test-reporter", reporter, "--test-reporter-destination", tally],
-        ...(runs === undefined ? files : together(files, folder)),
+        ...(runs === undefined ? files : together(files, folder, choice)),
       ],
       {
         env: {
