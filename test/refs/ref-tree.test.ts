@@ -185,7 +185,7 @@ describe("ref tree: reading", () => {
 
   test("refs of one name are read from the leaf that was found last, what else there is along its own path", async () => {
     const objects = new MapObjects();
-    const refs: Refs = new Map(mixedRefs(3000).map((ref) => [ref, idOf(`v1 ${ref}`)]));
+    const refs: Refs = new Map(mixedRefs(600).map((ref) => [ref, idOf(`v1 ${ref}`)]));
     const root = naiveRoot(refs, objects);
     const read = refReader(objects, root);
     for (const ref of refs.keys()) {
