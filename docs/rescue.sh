@@ -7,8 +7,8 @@
 #   rescue.sh NAME TARGET ALLOWED_SIGNERS THRESHOLD VOLUME.tar…
 #
 # All volumes of a bundle that has the model, in any order, and of all newer bundles that you have: the model comes from the
-# newest one that has it, and what any of them revokes counts, but for a revocation of the name after which it was promoted
-# again. TARGET appears only once everything was found good.
+# newest one that has it, and what any of them revokes or refuses counts, but for a revocation of the name after which it was
+# promoted again. TARGET appears only once everything was found good.
 #
 # NAME             namespace/model@version
 # TARGET           a folder that is not there yet: the files of the model come to lie in TARGET/files
@@ -63,7 +63,7 @@ for volume in "$@"; do
   else
     tar --force-local -xf "$volume" --no-same-owner --overwrite -C "$target/others" || stop "$volume: cannot be unpacked"
   fi
-  grep -o '"revocations":\[[^]]*\]' "$target/index" | grep -oE '[0-9a-f]{64}' >> "$target/denials" || :
+  grep -oE '"(refusals|revocations)":\[[^]]*\]' "$target/index" | grep -oE '[0-9a-f]{64}' >> "$target/denials" || :
 done
 of=$(grep -oE '"of":[1-9][0-9]{0,3},' "$target/bundle/volume.json" | tr -dc 0-9) || stop "$bundle: its volumes do not say how many they are"
 number=0 lacks=
@@ -96,8 +96,8 @@ statement=$(grep -o "{\"heads\":\[[^]]*\],\"manifest\":\"[0-9a-f]*\",\"name\":\"
 document=$(object "$statement") || exit 1
 ref="refs/trusted/$(echo "$text" | sed 's,@,/,')"
 grep -q "\"ref\":\"$ref\"" "$document" || stop "statement $statement is about another name"
-for revocation in $(sort -u "$target/denials"); do
-  object "$revocation" > /dev/null                              # all of them must have come, or the bad news may be missing
+for denial in $(sort -u "$target/denials"); do
+  object "$denial" > /dev/null                                  # all of them must have come, or the bad news may be missing
 done
 # Whoever alters a bundle may call an old one the newest; what follows a statement is signed, and says so.
 for later in "$target"/objects/*/* "$target"/others/objects/*/*; do
@@ -132,17 +132,29 @@ for revocation in "$target"/objects/*/* "$target"/others/objects/*/*; do
   done
 done
 
-# 5. Who signed the statement. Each person counts once, whatever keys they have.
+# 5. Who signed the statement, and has not refused it since. Each person counts once, whatever keys they have.
+signed() {                                                      # who signed object $1 as a $2
+  for signature in "$target/signatures/$(at "$1")"/*.sig "$target/others/signatures/$(at "$1")"/*.sig; do
+    [ -f "$signature" ] || continue
+    for who in $(ssh-keygen -Y find-principals -f "$signers" -s "$signature" 2> /dev/null); do
+      ssh-keygen -Y verify -f "$signers" -I "$who" -n "$2" -s "$signature" < "$(object "$1")" > /dev/null 2>&1 && echo "$who"
+    done
+  done | sort -u
+}
+refusers=" "
+for path in "$target"/objects/*/* "$target"/others/objects/*/*; do
+  grep -qs "\"statement\":\"$statement\",\"type\":\"coffer/refusal\"" "$path" || continue
+  refusal=$(echo "$path" | sed 's,.*/objects/\(..\)/,\1,')
+  set -- "$target/signatures/$(at "$refusal")"/*.sig "$target/others/signatures/$(at "$refusal")"/*.sig
+  [ -f "$1" ] || [ -f "$2" ] || stop "$name: refusal $refusal has lost its signatures"
+  refusers="$refusers$(signed "$refusal" coffer-refusal | tr '\n' ' ')"
+done
 people=
-for signature in "$target/signatures/$(at "$statement")"/*.sig; do
-  [ -f "$signature" ] || continue
-  for who in $(ssh-keygen -Y find-principals -f "$signers" -s "$signature" 2> /dev/null); do
-    ssh-keygen -Y verify -f "$signers" -I "$who" -n coffer-statement -s "$signature" < "$document" > /dev/null 2>&1 || continue
-    case " $people " in *" $who "*) ;; *) people="$people $who" ;; esac
-  done
+for who in $(signed "$statement" coffer-statement); do
+  case "$refusers" in *" $who "*) ;; *) people="$people $who" ;; esac
 done
 count=$(echo $people | wc -w)
-[ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people"
+[ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people; refused by:$refusers"
 
 # 6. Its files. Parts of a large one follow each other in the order of their names.
 grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","sha256":"\(.*\)"/\2 \1/' |

@@ -22,6 +22,7 @@ import { fileURLToPath } from "node:url";
 import { sha256 } from "../../src/base/digest.ts";
 import { parseName } from "../../src/base/names.ts";
 import { signSshsig } from "../../src/keys/sshsig.ts";
+import { planReject, reject } from "../../src/repo/reject.ts";
 import { revoke } from "../../src/repo/revoke.ts";
 import { volumeFileName } from "../../src/sync/volume-note.ts";
 import { emptyFolder, folderOf, volumesOf } from "../support/bundles.ts";
@@ -74,6 +75,14 @@ async function oneVolume(
   const [file, ...others] = readdirSync(volumes);
   assert.equal(others.length, 0);
   return join(volumes, file ?? "");
+}
+
+/** A volume at `path` of the files below a folder. */
+function packed(path: string, folder: string, keep: (member: string) => boolean = () => true): string {
+  const all = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  const members = all.filter((member) => statSync(join(folder, member)).isFile() && keep(member));
+  execFileSync("tar", ["-cf", path, "-C", folder, ...members]);
+  return path;
 }
 
 /** A store that has got these blobs, by its receipt. */
@@ -287,6 +296,35 @@ describe("rescue with stock tools", () => {
     refused(rescueFrom(fixture, [newest, await oneVolume(fixture, [])]), /acme\/tiny@main was revoked/);
   });
 
+  test("who has refused the statement since counts no more, whichever bundle says so", async (t) => {
+    const fixture = await makeStoreFixture(t);
+    const { store, signers } = fixture;
+    const name = parseName("acme/tiny");
+    await fixture.trust("acme/tiny", { "model.safetensors": makeSafetensors(1000, 5) });
+    await fixture.revoke("acme/tiny", "leaks");
+    await fixture.trust("acme/tiny", { "model.safetensors": makeSafetensors(1000, 6) });
+    const before = await oneVolume(fixture, ["acme/tiny"]);
+    assert.equal(rescueFrom(fixture, [before]).status, 0);
+    await reject(store, await planReject(store, { name }), "signed on the wrong machine", signers.bob);
+    const denial = await oneVolume(fixture, []);
+    const both = await oneVolume(fixture, ["acme/tiny"]);
+    for (const files of [[both], ...bothOrders(before, denial)]) {
+      refused(rescueFrom(fixture, files), /expected 2 people to have signed, found 1: alice; refused by: bob /);
+      // Somebody who approves nothing here changes nothing.
+      assert.equal(rescueFrom(fixture, files, ["alice"], undefined, "1").status, 0);
+    }
+    const unpacked = emptyFolder(fixture.folder, "unpacked");
+    execFileSync("tar", ["-xf", denial, "-C", unpacked]);
+    const refusal = /"refusals":\["([0-9a-f]{64})"\]/.exec(
+      readFileSync(join(unpacked, "bundle/index.json"), "utf8"),
+    )?.[1];
+    const path = `${refusal?.slice(0, 2)}/${refusal?.slice(2)}`;
+    const without = (part: string): string =>
+      packed(join(fixture.folder, "less.tar"), unpacked, (member) => !member.startsWith(part));
+    refused(rescueFrom(fixture, [before, without(`signatures/${path}`)]), /has lost its signatures/);
+    refused(rescueFrom(fixture, [before, without(`objects/${path}`)]), /is in none of these volumes/);
+  });
+
   test("what was revoked stays so, though people sign for it again after its revocation", async (t) => {
     const fixture = await makeStoreFixture(t);
     const first = await fixture.trust("acme/tiny", { "model.safetensors": makeSafetensors(1000, 5) });
@@ -312,10 +350,7 @@ describe("rescue with stock tools", () => {
       writeFileSync(join(unpacked, "signatures", pathOf(id), `${keyId}.sig`), armored);
     }
     writeFileSync(index, text.replace(standing, id).replace(second.manifest, first.manifest));
-    const files = readdirSync(unpacked, { recursive: true, encoding: "utf8" });
-    const forged = join(fixture.folder, "forged.tar");
-    const members = files.filter((file) => statSync(join(unpacked, file)).isFile());
-    execFileSync("tar", ["-cf", forged, "-C", unpacked, ...members]);
+    const forged = packed(join(fixture.folder, "forged.tar"), unpacked);
     refused(rescueFrom(fixture, [forged]), /bytes of acme\/tiny@main were revoked/);
   });
 
