@@ -155,8 +155,7 @@ export class Log {
       this.#knownForm = { entry: known, form };
       return known;
     }
-    const problem = `expected the one that was read before, found ${found === undefined ? "none" : "another"}`;
-    throw new CofferError("LOG_BEHIND_MEMORY", `log entry ${number}: ${problem}`);
+    throw notAsBefore(number, found);
   }
 
   /**
@@ -181,18 +180,12 @@ export class Log {
   async #readPrevious(line: LogLine): Promise<LogLine> {
     const number = line.facts.number - 1;
     if (this.#builtOn !== undefined && this.#builtOn.id === line.facts.previous) return this.#builtOn;
-    const previous = await this.#readLine(number);
-    checkFollows(line, previous);
-    return previous;
-  }
-
-  /** Entry `number`, its signature not checked. @throws CofferError CORRUPT, UNSUPPORTED */
-  async #readLine(number: number): Promise<LogLine> {
     const bytes = await readEntryBytes(this.files, number);
     if (bytes === undefined) throw new CofferError("CORRUPT", `log entry ${number} is missing`);
-    const line = corruptUnless(number, () => parseEntryLine(bytes));
-    checkNumber(line, number);
-    return line;
+    const previous = corruptUnless(number, () => parseEntryLine(bytes));
+    checkNumber(previous, number);
+    checkFollows(line, previous);
+    return previous;
   }
 
   /**
@@ -211,12 +204,15 @@ export class Log {
     }
   }
 
-  /** The entry that is known by its id already, which vouches for it. @throws CofferError CORRUPT - missing, or another */
+  /**
+   * The entry that was read before and has that id, which vouches for it.
+   * @throws CofferError LOG_BEHIND_MEMORY - it is gone or another; CORRUPT - it is no entry
+   */
   async readKnown({ number, head }: SeenHead): Promise<LogLine> {
-    const line = await this.#readLine(number);
-    if (line.id === head) return line;
-    const found = `expected ${short(head)} as read before, found ${short(line.id)}`;
-    throw new CofferError("CORRUPT", `log entry ${number}: ${found}`);
+    const bytes = await readEntryBytes(this.files, number);
+    const line = bytes && corruptUnless(number, () => parseEntryLine(bytes));
+    if (line?.id === head) return line;
+    throw notAsBefore(number, line);
   }
 
   /**
@@ -333,6 +329,11 @@ export class Log {
     this.#hint = { form, number };
     return number;
   }
+}
+
+function notAsBefore(number: number, found: unknown): CofferError {
+  const problem = `expected the one that was read before, found ${found === undefined ? "none" : "another"}`;
+  return new CofferError("LOG_BEHIND_MEMORY", `log entry ${number}: ${problem}`);
 }
 
 function formOf({ kind, device, inode, sizeBytes, mtimeNs }: FileStat): string {

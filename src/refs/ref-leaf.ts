@@ -58,6 +58,8 @@ const [OPEN, BETWEEN, CLOSE] = ['["', '","', '"]'];
 const AFTER_REF = BETWEEN.length + 64 + CLOSE.length;
 const ENTRY = new RegExp(`\\["${COMMON_REF}","[0-9a-f]{64}"\\]`, "y");
 const COMMA = ",".charCodeAt(0);
+/** No leaf of common refs is so long; what is longer would only be work for the pattern. */
+const MOST_BYTES = LIMITS.leafRefs * 512;
 
 /** A leaf in the form that nearly every leaf has, as its bytes; its entries are made when somebody asks for all of them. */
 class PlainLeaf implements RefLeaf {
@@ -123,6 +125,7 @@ export function endsOf(leaf: RefLeaf): readonly RefEntry[] {
  * @returns undefined for bytes that the general parser has to judge: an inner node, an empty leaf, a long name, damage
  */
 export function readPlainLeaf(bytes: Uint8Array): RefLeaf | undefined {
+  if (bytes.length > MOST_BYTES) return undefined;
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   // One character a byte: what is not ASCII matches nothing below.
   const text = buffer.toString("latin1");

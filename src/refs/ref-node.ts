@@ -97,7 +97,7 @@ export class NodeCache {
   private readonly capacity: number;
   private readonly nodes = new Map<Digest, RefNode>();
 
-  /** @param capacity - nodes kept; a full leaf takes about 10 KB */
+  /** @param capacity - nodes kept; a full leaf takes about 8 KB, 20 KB once somebody asked for all its entries */
   constructor(capacity = 1024) {
     this.capacity = capacity;
   }

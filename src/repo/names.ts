@@ -129,7 +129,7 @@ export class Names {
 
   /**
    * Goes on to `head`. A request that began on a head before may still ask: it then misses what fell since.
-   * @throws CofferError CORRUPT - the log is damaged
+   * @throws CofferError CORRUPT - the log is damaged; LOG_BEHIND_MEMORY - `head` is in it no more
    */
   async follow(head: HeadView): Promise<void> {
     const before = this.#head;

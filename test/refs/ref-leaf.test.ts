@@ -144,6 +144,11 @@ describe("leaves, read quickly", () => {
       assert.equal(general(bytes), undefined);
     });
   }
+  test("a ref of megabytes is refused by its length, and does not exhaust the pattern", () => {
+    const long = "a-".repeat(3_500_000);
+    for (const bytes of [leaf(`["refs/trusted/a/b/${long}a","${"0".repeat(64)}"]`), leaf(`["refs/trusted/a/b/${long}`)])
+      assert.throws(() => parseRefNode(bytes), isCofferError);
+  });
   test("left to the general parser: no entries, the policy's ref", () => {
     for (const bytes of [leaf(""), leaf(`["${POLICY_REF}","${"0".repeat(64)}"]`)]) {
       assert.equal(readPlainLeaf(bytes), undefined);

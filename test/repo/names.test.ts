@@ -185,7 +185,7 @@ test("a run of a copy of the store that went another way is not put between this
   await agreeAnew(await opened(disks, "reader"), false);
 });
 
-test("a log that went another way since, or has lost an entry, is damage to who follows it", async () => {
+test("a log that went another way since, or has lost the head, is noticed by who follows it", async () => {
   const disks = fresh();
   const begun = await opened(disks, "common");
   await play(begun, { name: 0, family: "trusted", bits: 1 });
@@ -197,11 +197,14 @@ test("a log that went another way since, or has lost an entry, is damage to who 
   const known = await here.head();
   for (const name of [2, 3]) await play(there, { name, family: "trusted", bits: 2 });
   const head = await there.head();
-  await assert.rejects(reader.follow(head), { code: "CORRUPT", message: /is missing/ });
+  await assert.rejects(reader.follow(head), { code: "LOG_BEHIND_MEMORY", message: /found none/ });
   const last = entryPath(head.number);
   disks.store.plant(last, (await forked.store.read(last, LIMITS.logEntryBytes)) ?? assert.fail());
   await assert.rejects(reader.follow(head), { code: "CORRUPT", message: /follows another/ });
-  await assert.rejects(reader.follow({ ...head, id: known.id }), { code: "CORRUPT", message: /as read before/ });
+  await assert.rejects(reader.follow({ ...head, id: known.id }), {
+    code: "LOG_BEHIND_MEMORY",
+    message: /found another/,
+  });
   await agree(here, reader, known);
   await reader.close();
 });

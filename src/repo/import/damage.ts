@@ -29,7 +29,8 @@ export class Damage {
   }
 
   /**
-   * Hashes a blob that lies here, unless this act has, and remembers it if it is damaged.
+   * Hashes a blob that lies here, unless this act has, and remembers it if it is damaged. What an act found whole it takes for
+   * whole to its end: the act itself renews the times of such files, so they tell nothing.
    * @param path - as a manifest calls it. @returns what its bytes are, undefined if it is damaged
    */
   async look(blob: Digest, path?: string): Promise<HashedBlob | undefined> {
