@@ -12,17 +12,9 @@ import { LIMITS } from "../base/limits.ts";
 import type { RefPath } from "../base/ref-path.ts";
 import type { Stored } from "../objects/documents/schema.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
+import { DIGITS, type RefInner } from "./ref-inner.ts";
 import { placeOf, type RefEntry } from "./ref-leaf.ts";
-import {
-  byRef,
-  DIGITS,
-  makeRefNode,
-  type NodeCache,
-  type NodeSource,
-  type RefInner,
-  type RefNode,
-  readNode,
-} from "./ref-node.ts";
+import { byRef, makeRefNode, type NodeCache, type NodeSource, type RefNode, readNode } from "./ref-node.ts";
 import type { Move } from "./ref-tree.ts";
 
 /** The tree after some moves; `nodes` are those that the old tree lacked, to be written before the root is used. */

@@ -26,17 +26,10 @@ import {
   sortedBy,
 } from "../objects/documents/schema.ts";
 import { type ObjectReader, readObject } from "../objects/object-store.ts";
+import { DIGITS, type RefInner, readPlainInner } from "./ref-inner.ts";
 import { endsOf, type RefEntry, type RefLeaf, readPlainLeaf, refEntry } from "./ref-leaf.ts";
 
-/** A subtree of more refs; `children` by the next hex digit of the place, empty ones absent. */
-export interface RefInner {
-  readonly kind: "inner";
-  readonly children: ReadonlyMap<string, Digest>;
-}
 export type RefNode = RefLeaf | RefInner;
-
-/** The digits that a walk can take, in order. */
-export const DIGITS: readonly string[] = [..."0123456789abcdef"];
 
 const entry: Schema<RefEntry> = (value, at) => {
   if (!isPair(value)) return refuseAt(at, "a pair of ref and id");
@@ -65,7 +58,7 @@ const schema: Schema<RefNode> = (value, at) => {
 
 /** @throws CofferError JSON_INVALID, DOCUMENT_INVALID, UNSUPPORTED, LIMIT_EXCEEDED */
 export function parseRefNode(bytes: Uint8Array): RefNode {
-  return readPlainLeaf(bytes) ?? parseAnyNode(bytes);
+  return readPlainLeaf(bytes) ?? readPlainInner(bytes) ?? parseAnyNode(bytes);
 }
 
 /** What `parseRefNode` must always agree with. @throws as `parseRefNode` */

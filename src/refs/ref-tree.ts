@@ -10,8 +10,9 @@
 import type { Digest } from "../base/digest.ts";
 import type { RefPath } from "../base/ref-path.ts";
 import type { ObjectReader } from "../objects/object-store.ts";
+import { DIGITS } from "./ref-inner.ts";
 import { idIn, placeOf, type RefEntry, type RefLeaf } from "./ref-leaf.ts";
-import { byRef, DIGITS, type NodeCache, type NodeSource, type RefNode, readNode } from "./ref-node.ts";
+import { byRef, type NodeCache, type NodeSource, type RefNode, readNode } from "./ref-node.ts";
 
 /** A ref that came to hold another id: `from` absent, it was made; `to` absent, it was removed. */
 export interface Move {
