@@ -5,7 +5,7 @@
  * Format: docs/format.md, "The local index". Not fsynced: what a power loss tears does not verify and is made again.
  */
 import { encodeCanonical, parseCanonical } from "../../base/canonical-json.ts";
-import { type Digest, short } from "../../base/digest.ts";
+import { type Digest, sha256, short } from "../../base/digest.ts";
 import { CofferError, isCofferError } from "../../base/errors.ts";
 import type { PublicKey } from "../../keys/public-key.ts";
 import type { Signer } from "../../keys/signer.ts";
@@ -148,8 +148,21 @@ async function footerBytes(file: OpenFile): Promise<Uint8Array> {
   return found.subarray(found.length - TRAILER_BYTES - size, found.length - TRAILER_BYTES);
 }
 
-/** The signature first: nothing that the store key did not sign is looked at. */
+/** Of footers that were found good of late, by key and bytes: a process opens the same files for each act. */
+const goodFooters = new Map<string, Footer>();
+const MOST_FOOTERS = 64;
+
 function readFooter(bytes: Uint8Array, key: PublicKey): Footer {
+  const which = `${key.keyId} ${sha256(bytes)}`;
+  const footer = goodFooters.get(which) ?? checkFooter(bytes, key);
+  goodFooters.set(which, footer);
+  const [oldest] = goodFooters.keys();
+  if (goodFooters.size > MOST_FOOTERS && oldest !== undefined) goodFooters.delete(oldest);
+  return footer;
+}
+
+/** The signature first: nothing that the store key did not sign is looked at. */
+function checkFooter(bytes: Uint8Array, key: PublicKey): Footer {
   const end = bytes.indexOf(0x0a) + 1;
   const line = bytes.subarray(0, end);
   if (!checkSshsig(bytes.subarray(end), NAMESPACE, line, key)) {
