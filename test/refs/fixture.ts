@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { encodeCanonical } from "../../src/base/canonical-json.ts";
 import { type Digest, sha256 } from "../../src/base/digest.ts";
+import { isCofferError } from "../../src/base/errors.ts";
 import type { Random } from "../../src/base/ports.ts";
 import { asRefPath, type RefPath } from "../../src/base/ref-path.ts";
 import { generatePrivateKey } from "../../src/keys/private-key.ts";
@@ -11,6 +12,7 @@ import type { Files } from "../../src/objects/files.ts";
 import { type ObjectReader, openObjects } from "../../src/objects/object-store.ts";
 import type { HeadView } from "../../src/refs/head-view.ts";
 import type { Log } from "../../src/refs/log.ts";
+import { parseAnyNode, type RefNode } from "../../src/refs/ref-node.ts";
 import { type CommitPorts, createLog, type Draft } from "../../src/refs/transaction.ts";
 import { MemoryFiles } from "../support/memory-files.ts";
 
@@ -134,4 +136,14 @@ export async function newStore(
   const reader = openObjects(files);
   const { log } = await createLog(files, reader, draft, portsOf("birth"));
   return { log, reader };
+}
+
+/** What the general parser makes of `bytes`; undefined if it refuses. */
+export function general(bytes: Uint8Array): RefNode | undefined {
+  try {
+    return parseAnyNode(bytes);
+  } catch (error) {
+    if (!isCofferError(error)) throw error;
+    return undefined;
+  }
 }

@@ -4,24 +4,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { sha256OfText } from "../../src/base/digest.ts";
-import { isCofferError } from "../../src/base/errors.ts";
 import { DIGITS, readPlainInner } from "../../src/refs/ref-inner.ts";
-import { makeRefNode, parseAnyNode, parseRefNode, type RefNode } from "../../src/refs/ref-node.ts";
+import { makeRefNode, parseRefNode } from "../../src/refs/ref-node.ts";
+import { general } from "./fixture.ts";
 
 const inners = fc
   .tuple(fc.subarray([...DIGITS], { minLength: 1 }), fc.nat())
   .map(([digits, seed]) => new Map(digits.map((digit) => [digit, sha256OfText(`${seed} ${digit}`)])))
   .map((children) => makeRefNode({ kind: "inner", children }).bytes);
-
-/** What the general parser makes of `bytes`; undefined if it refuses. */
-function general(bytes: Uint8Array): RefNode | undefined {
-  try {
-    return parseAnyNode(bytes);
-  } catch (error) {
-    if (!isCofferError(error)) throw error;
-    return undefined;
-  }
-}
 
 describe("inner nodes, read quickly", () => {
   test("every inner node is read, as the general parser reads it", () => {

@@ -19,7 +19,8 @@ import {
   signersRef,
 } from "../../src/base/ref-path.ts";
 import { endsOf, idIn, placeOf, readPlainLeaf } from "../../src/refs/ref-leaf.ts";
-import { makeRefNode, parseAnyNode, parseRefNode, type RefNode } from "../../src/refs/ref-node.ts";
+import { makeRefNode, parseRefNode } from "../../src/refs/ref-node.ts";
+import { general } from "./fixture.ts";
 
 const digests = fc.string().map(sha256OfText);
 const words = fc.stringMatching(/^[a-z0-9]{1,12}([_-][a-z0-9]{1,12}){0,2}$/);
@@ -53,16 +54,6 @@ function passes(parse: () => unknown): boolean {
   } catch (error) {
     if (!isCofferError(error)) throw error;
     return false;
-  }
-}
-
-/** What the general parser makes of `bytes`; undefined if it refuses. */
-function general(bytes: Uint8Array): RefNode | undefined {
-  try {
-    return parseAnyNode(bytes);
-  } catch (error) {
-    if (!isCofferError(error)) throw error;
-    return undefined;
   }
 }
 
