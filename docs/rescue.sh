@@ -39,7 +39,7 @@ look() {                                                        # the index of a
   store=$(grep -o '"store":"[0-9a-f]*","storeKey"' "$target/index" | cut -d '"' -f 4)
   entry=$(grep -oE '"number":[1-9][0-9]{0,11}\},"names"' "$target/index" | tr -dc 0-9) || stop "$1: its index has no log entry"
 }
-bundle= log= first=0
+bundle= log= first=0 gone=
 for volume in "$@"; do
   tar --force-local -tf "$volume" > "$target/members" 2> "$target/why" || stop "$volume: damaged, or no volume: $(head -n 1 "$target/why")"
   grep -vE '^(bundle/(index\.json(\.[0-9a-f]{64}\.sig)?|volume\.json)|objects/[0-9a-f]{2}/[0-9a-f]{62}|signatures/[0-9a-f]{2}/[0-9a-f]{62}/[0-9a-f]{64}\.sig|blobs/[0-9a-f]{2}/[0-9a-f]{62}(\.part-[0-9]{5})?)$' "$target/members" &&
@@ -47,10 +47,11 @@ for volume in "$@"; do
   look "$volume"
   [ "${log:-$store}" = "$store" ] || stop "$volume: of another store than the volumes before it; give those of one store"
   log=$store
+  grep -qE "\"name\":\"$text\",\"state\":\"(deleted|revoked)\"" "$target/index" && gone="; $volume says that it is revoked"
   grep -qF "\"name\":\"$name\",\"state\":\"trusted\"" "$target/index" || continue
   [ "$entry" -le "$first" ] || { bundle=$this first=$entry; }
 done
-[ -n "$bundle" ] || stop "$name: expected one trusted statement in the index, found none"
+[ -n "$bundle" ] || stop "$name: expected one trusted statement in the index, found none$gone"
 
 # 2. The volumes of that bundle side by side; all others apart.
 have=" "
@@ -73,7 +74,14 @@ done
 grep -q '"blobs":"missing"' "$target/bundle/index.json" && lacks="$lacks, bundle $bundle was made for a store that has the rest"
 
 at() { printf %s "$1" | sed 's,^..,&/,'; }                      # 0123… becomes 01/23…
-is() { [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] || stop "${2#"$target/"}: not the bytes of its name$lacks"; }
+is() {                                                          # stops unless digest $1 is that of file $2
+  [ "$(sha256sum < "$2" | cut -c 1-64)" = "$1" ] && return
+  stop "${2#"$target/"}: not the bytes of its name: a volume is damaged${lacks:+, or${lacks#,}}"
+}
+told() {                                                        # which statement file $1 is, and the reason that it gives
+  echo "$1" | sed 's,.*/objects/\(..\)/,\1,' | tr -d '\n'
+  sed -n 's/.*"reason":"\([^"]*\)".*/: \1/p' "$1" | tr -cd '[:print:]'
+}
 object() {                                                      # the path of an object, once its hash is found right
   path="$target/objects/$(at "$1")"
   [ -f "$path" ] || path="$target/others/objects/$(at "$1")"
@@ -126,9 +134,9 @@ for revocation in "$target"/objects/*/* "$target"/others/objects/*/*; do
     *" $(echo "$revocation" | sed 's,.*/objects/\(..\)/,\1,') "*) about=$statement ;;
     *) about="$statement\|\"ref\":\"refs/revoked/${ref#refs/trusted/}\"" ;;
   esac
-  grep -q "$about" "$revocation" && stop "$name was revoked: $revocation"
+  grep -q "$about" "$revocation" && stop "$name was revoked, by statement $(told "$revocation")"
   for gone in "$manifest" $blobs; do
-    grep -q "$gone" "$revocation" && stop "bytes of $name were revoked: $gone, by $revocation"
+    grep -q "$gone" "$revocation" && stop "bytes of $name were revoked: $gone, by statement $(told "$revocation")"
   done
 done
 
@@ -154,7 +162,7 @@ for who in $(signed "$statement" coffer-statement); do
   case "$refusers" in *" $who "*) ;; *) people="$people $who" ;; esac
 done
 count=$(echo $people | wc -w)
-[ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people; refused by:$refusers"
+[ "$count" -ge "$threshold" ] || stop "$name: expected $threshold people to have signed, found $count:$people$([ "$refusers" = " " ] || echo "; refused by:${refusers% }")"
 
 # 6. Its files. Parts of a large one follow each other in the order of their names.
 grep -o '"path":"[^"]*","sha256":"[0-9a-f]*"' "$list" | sed 's/"path":"\(.*\)","sha256":"\(.*\)"/\2 \1/' |

@@ -102,7 +102,7 @@ export const ERRORS = {
   CANDIDATE_EXISTS: entry(EXIT.conflict, "approve or promote it, or give --replace"),
   LOG_BEHIND_MEMORY: entry(
     EXIT.notTrusted,
-    "this store is older than what this machine has seen; restore the newer one, or see `coffer log adopt-restore`",
+    "this store is older than what this machine has seen, or a copy that went another way: use the one that went on here; if it is lost, see `coffer log adopt-restore`",
   ),
   RESTORE_UNCONFIRMED: entry(
     EXIT.notTrusted,

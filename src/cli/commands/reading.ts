@@ -158,18 +158,21 @@ export async function runFsck(context: Context): Promise<number> {
     counted(blobs, "blob"),
   ];
   ui.say(`checked ${parts.join(", ")}: ${outcome(report.problems.length)}`);
-  const way = wayOn(report, storeFlag(context));
+  const lacking = report.problems.filter(({ names }) => names !== undefined);
+  const way = wayOn(lacking, storeFlag(context));
   if (way !== undefined) ui.next(way);
+  const [damaged] = lacking.filter(({ code }) => code === "CORRUPT");
+  if (damaged !== undefined)
+    ui.say(`or from a copy of this very store, in its folder: cp -pf COPY/${damaged.where} ${damaged.where}`);
   return report.exit;
 }
 
 /** What gets the bytes that names need and that are damaged, or not here; undefined where there are none. */
-function wayOn({ problems }: FsckReport, flag: string): string | undefined {
-  const lacking = problems.filter(({ names }) => names !== undefined);
+function wayOn(lacking: FsckReport["problems"], flag: string): string | undefined {
   const [name] = lacking[0]?.names ?? [];
   if (name === undefined) return undefined;
   const mend = lacking.some(({ code }) => code === "CORRUPT") ? " --mend" : "";
-  return `coffer bundle import${flag}${mend} PLACE    (a medium that has ${name}; or \`coffer pull${mend} REMOTE\`)`;
+  return `coffer bundle import${flag}${mend} PLACE    (a medium of another store that has ${name}; or \`coffer pull${mend} REMOTE\`)`;
 }
 
 function outcome(problems: number): string {
