@@ -46,14 +46,17 @@ export class Backlog {
     if (this.#again === undefined) this.#pass();
   }
 
-  /** Gives what is kept so long to be taken; the rest is lost. */
-  async end(patienceMs: number): Promise<void> {
-    const endMs = performance.now() + patienceMs;
+  /** Gives what is kept so long to be taken, counted from the last that was, and in all; the rest is lost. */
+  async end({ pauseMs, allMs }: { readonly pauseMs: number; readonly allMs: number }): Promise<void> {
     clearTimeout(this.#again);
     this.#pass();
-    while (this.#keptBytes > 0 && performance.now() < endMs) {
+    const beganMs = performance.now();
+    for (let movedMs = beganMs, before = this.#keptBytes; this.#keptBytes > 0; before = this.#keptBytes) {
       await sleep(10);
       this.#pass();
+      const nowMs = performance.now();
+      if (this.#keptBytes !== before) movedMs = nowMs;
+      if (nowMs - movedMs >= pauseMs || nowMs - beganMs >= allMs) break;
     }
     clearTimeout(this.#again);
   }
@@ -114,7 +117,7 @@ export function writeNeverWaiting(
   return (bytes) => write(fd, bytes);
 }
 
-/** Opened anew it is ours alone: whoever shares the old one, as a shell does, finds it as it was. Sockets cannot be. */
+/** Opened anew it is ours alone: whoever shares the old one, as a shell does, may wait on it. Sockets cannot be. */
 function openAgain(fd: number): number | undefined {
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);

@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import { homedir } from "node:os";
+import { Writable } from "node:stream";
 import { CofferError, ERRORS, EXIT, systemCode } from "../base/errors.ts";
 import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
@@ -22,8 +23,8 @@ function onOutError(error: unknown): void {
   process.exitCode = EXIT.noSpace;
   if (isTold) return;
   isTold = true;
-  err.print(`coffer: error: cannot write the output (${code}); what was done stands [IO_ERROR]\n`);
-  err.print(`coffer: hint: ${ERRORS.IO_ERROR.hint}\n`);
+  print(err, `coffer: error: cannot write the output (${code}); what was done stands [IO_ERROR]\n`);
+  print(err, `coffer: hint: ${ERRORS.IO_ERROR.hint}\n`);
 }
 
 function onErrError(error: unknown): void {
@@ -33,21 +34,33 @@ function onErrError(error: unknown): void {
 const out = new Output(1, () => process.stdout, onOutError);
 const err = new Output(2, () => process.stderr, onErrError);
 
-/** What is still to be read when a command that never waits has ended may take so long. */
-const LAST_WORDS_MS = 500;
+/** When a command that never waits has ended, its reader may pause for so long, and take so long in all. */
+const LAST_WORDS = { pauseMs: 500, allMs: 1500 };
 const backlogs = new Map<Output, Backlog>();
 
 function neverWait(): void {
   const both = [
-    { fd: 1, output: out, touch: () => process.stdout, onError: onOutError },
-    { fd: 2, output: err, touch: () => process.stderr, onError: onErrError },
+    { fd: 1, output: out, stream: "stdout", touch: () => process.stdout, onError: onOutError },
+    { fd: 2, output: err, stream: "stderr", touch: () => process.stderr, onError: onErrError },
   ];
-  for (const { fd, output, touch, onError } of both) {
+  for (const { fd, output, stream, touch, onError } of both) {
     const write = writeNeverWaiting(fd, touch);
     if (write === undefined) continue;
     const leftOut = (lines: number): string => `coffer: ${lines} lines are left out here: nobody read them\n`;
-    backlogs.set(output, new Backlog({ write, leftOut, onError }));
+    const backlog = new Backlog({ write, leftOut, onError });
+    backlogs.set(output, backlog);
+    // Node looks at its own stream whenever a connection closes, and by that sets a pipe that others share to never wait.
+    Object.defineProperty(process, stream, { value: streamInto(backlog), configurable: true });
   }
+}
+
+function streamInto(backlog: Backlog): Writable {
+  return new Writable({
+    write(chunk, _encoding, taken) {
+      backlog.print(String(chunk));
+      taken();
+    },
+  });
 }
 
 function print(output: Output, text: string): void {
@@ -94,7 +107,7 @@ const io: Io = {
 
 // No top-level await: the build also makes one CommonJS file of this, which starts faster.
 void run(process.argv.slice(2), io).then(async (exit) => {
-  await Promise.all([...backlogs.values()].map((backlog) => backlog.end(LAST_WORDS_MS)));
+  await Promise.all([...backlogs.values()].map((backlog) => backlog.end(LAST_WORDS)));
   process.exitCode ??= exit;
   if (process.exitCode === EXIT.ok) process.exitCode = exit;
 });

@@ -9,11 +9,12 @@ import { CofferError, isCofferError, passOthers, systemCode } from "../base/erro
 import { LIMITS } from "../base/limits.ts";
 import type { Label, Name } from "../base/names.ts";
 import { isEncrypted, type PrivateKey, parsePrivateKey } from "../keys/private-key.ts";
-import { type PublicKey, parsePublicKey } from "../keys/public-key.ts";
+import { type KeyId, type PublicKey, parsePublicKey } from "../keys/public-key.ts";
 import { type Signer, tweetnaclSigner } from "../keys/signer.ts";
 import { newestPolicy, readPolicies } from "../repo/dossier.ts";
 import { principalName } from "../repo/policy-draft.ts";
 import type { Store } from "../repo/store.ts";
+import type { Verdict } from "../repo/verdict.ts";
 import { type Part, whoMay } from "../repo/who-may.ts";
 import { type Context, keysFolder } from "./context.ts";
 import { openSmallFile, readSmallFile } from "./small-file.ts";
@@ -74,7 +75,10 @@ export async function signerFor(context: Context, store: Store, options: PersonO
       .flatMap(([, keys]) => keys.map((key) => key.keyId)),
   );
   if (wanted.size === 0) throw new CofferError("NOT_ALLOWED", `the policy knows nobody by the name ${options.as}`);
-  const matches = candidates(context, options).filter((path) => matchesKey(path, wanted, options.key !== undefined));
+  const matches = candidates(context, options).filter((path) => {
+    const keyId = keyIn(path, options.key !== undefined);
+    return keyId !== undefined && wanted.has(keyId);
+  });
   const [path, ...others] = matches;
   if (path === undefined) {
     throw new CofferError("KEY_NOT_FOUND", `no private key here belongs to ${who ?? "anybody in the policy"}`);
@@ -89,50 +93,48 @@ export async function signerFor(context: Context, store: Store, options: PersonO
 }
 
 /**
- * What a next command wants so that it runs as it is printed: nothing where one key here is in the policy; else who acts,
- * by name if the rule leaves one of those whose keys are here.
+ * What a next command wants so that it runs as it is printed: nothing where one key here is in the policy, or where whoever it
+ * needs has none here; else who acts, by name if the rule leaves one.
  *
- * @param done - people whom it does not need again
+ * @param verdict - on what is to be approved: who has done so already, and who published it
  */
 export async function actorFlag(
   context: Context,
   store: Store,
   name: Name,
   part: Part,
-  done: readonly Label[] = [],
+  verdict: Pick<Verdict, "approvers" | "publisher"> = { approvers: [] },
 ): Promise<string> {
   const policies = await readPolicies(store, await store.head());
-  const { principals } = newestPolicy(policies);
-  const ownersOf = (path: string): Label[] =>
-    [...principals]
-      .filter(([, keys]) => matchesKey(path, new Set(keys.map(({ keyId }) => keyId)), false))
-      .map(([who]) => who);
-  const owners = keysHere(context)
-    .map(ownersOf)
-    .filter((own) => own.length > 0);
-  if (owners.length < 2) return "";
-  const here = new Set(owners.flat());
-  const fit = whoMay(policies, name, part).filter((who) => here.has(who) && !done.includes(who));
+  const owners = new Map<KeyId, Label[]>();
+  for (const [who, keys] of newestPolicy(policies).principals)
+    for (const { keyId } of keys) owners.set(keyId, [...(owners.get(keyId) ?? []), who]);
+  const here = keysHere(context).flatMap((keyId) => owners.get(keyId) ?? []);
+  if (here.length < 2) return "";
+  const fit = whoMay(policies, name, part, verdict.publisher).filter(
+    (who) => here.includes(who) && !verdict.approvers.includes(who),
+  );
+  if (fit.length === 0) return "";
   return ` --as ${fit.length === 1 ? fit[0] : "NAME"}`;
 }
 
 /** None where they cannot be listed: a hint is no reason to fail. */
-function keysHere(context: Context): string[] {
+function keysHere(context: Context): KeyId[] {
   try {
-    return candidates(context, {});
+    return candidates(context, {}).flatMap((path) => keyIn(path, false) ?? []);
   } catch (error) {
-    passOthers(error, "IO_ERROR");
+    passOthers(error, "IO_ERROR", "USAGE");
     return [];
   }
 }
 
 /** A file in the keys folder that is no key is passed over; one that the person named must be right. */
-function matchesKey(path: string, wanted: ReadonlySet<string>, named: boolean): boolean {
+function keyIn(path: string, named: boolean): KeyId | undefined {
   try {
-    return wanted.has(publicHalf(path).keyId);
+    return publicHalf(path).keyId;
   } catch (error) {
     if (named || !isCofferError(error)) throw error;
-    return false;
+    return undefined;
   }
 }
 

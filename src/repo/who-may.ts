@@ -7,8 +7,8 @@ import { newestPolicy, type Policies } from "./dossier.ts";
 /** `alone`: publish and approve, as one person does who promotes alone. */
 export type Part = "publish" | "approve" | "alone" | "revoke";
 
-/** Nobody where no rule covers the name. */
-export function whoMay(policies: Policies, name: Name, part: Part): readonly Label[] {
+/** @param publisher - of what is to be approved. @returns nobody where no rule covers the name */
+export function whoMay(policies: Policies, name: Name, part: Part, publisher?: Label): readonly Label[] {
   const rule = ruleFor(newestPolicy(policies), name);
   const publishers = rule?.publishers ?? [];
   const approvers = rule?.approvers?.principals ?? [];
@@ -16,7 +16,7 @@ export function whoMay(policies: Policies, name: Name, part: Part): readonly Lab
     case "publish":
       return publishers;
     case "approve":
-      return approvers;
+      return rule?.approvers?.notPublisher === true ? approvers.filter((who) => who !== publisher) : approvers;
     case "alone":
       return publishers.filter((who) => approvers.includes(who));
     case "revoke":

@@ -9,6 +9,9 @@ import { test } from "node:test";
 import { Backlog, writeNeverWaiting } from "../../src/cli/backlog.ts";
 import { until } from "../support/until.ts";
 
+const AT_ONCE = { pauseMs: 0, allMs: 0 };
+const FOR_LONG = { pauseMs: 600_000, allMs: 600_000 };
+
 /** A pipe with room for `room` bytes, and a backlog of at most 20 bytes before it. */
 function pipe(room: number) {
   const seen = { text: "", room, writes: 0, errors: [] as unknown[], code: "EAGAIN" };
@@ -29,7 +32,7 @@ test("with room everything goes at once", async () => {
   backlog.print("one\n");
   backlog.print("a line that is longer than all that would be kept\n");
   assert.equal(seen.text, "one\na line that is longer than all that would be kept\n");
-  await backlog.end(0);
+  await backlog.end(AT_ONCE);
   assert.deepEqual([seen.writes, seen.errors], [2, []]);
 });
 
@@ -47,11 +50,11 @@ test("past the limit lines are left out, and their number stands where they woul
   const { seen, backlog } = pipe(0);
   for (let at = 1; at <= 9; at += 1) backlog.print(`line ${at}\n`);
   seen.room = 7;
-  await backlog.end(0);
+  await backlog.end(AT_ONCE);
   assert.equal(seen.text, "line 1\n");
   backlog.print("no\n");
   seen.room = 1000;
-  await backlog.end(0);
+  await backlog.end(AT_ONCE);
   backlog.print("on\n");
   assert.equal(seen.text, "line 1\nline 2\n(8)\non\n");
 });
@@ -61,21 +64,30 @@ test("one line of any length is kept where nothing is", async () => {
   const line = `${"x".repeat(100)}\n`;
   backlog.print(line);
   seen.room = 1000;
-  await backlog.end(0);
+  await backlog.end(AT_ONCE);
   assert.equal(seen.text, line);
 });
 
 test("the end waits for a reader, and not for ever", async () => {
   const slow = pipe(0);
   slow.backlog.print("last\n");
-  const ended = slow.backlog.end(600_000);
+  const ended = slow.backlog.end(FOR_LONG);
   slow.seen.room = 1000;
   await ended;
   assert.equal(slow.seen.text, "last\n");
 
+  const trickle = pipe(0);
+  trickle.backlog.print(`${"x".repeat(100_000)}\n`);
+  const feed = setInterval(() => {
+    trickle.seen.room = 1;
+  }, 1);
+  await trickle.backlog.end({ pauseMs: 600_000, allMs: 50 });
+  clearInterval(feed);
+  assert.ok(trickle.seen.text.length < 100_000);
+
   const hung = pipe(0);
   hung.backlog.print("last\n");
-  await hung.backlog.end(30);
+  await hung.backlog.end({ pauseMs: 30, allMs: 600_000 });
   assert.equal(hung.seen.text, "");
 });
 
@@ -83,7 +95,7 @@ test("a write that fails is told, and drops what was kept", async () => {
   const { seen, backlog } = pipe(0);
   for (let at = 1; at <= 9; at += 1) backlog.print(`line ${at}\n`);
   seen.code = "EPIPE";
-  await backlog.end(600_000);
+  await backlog.end(FOR_LONG);
   assert.equal(seen.errors.length, 1);
   seen.room = 1000;
   backlog.print("on\n");

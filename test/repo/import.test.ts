@@ -187,7 +187,9 @@ test("a name that an import takes down is adopted with a warning that says so, o
   await a.delete(NAME);
   const deletion = await pull(b.store, a.location.root);
   const [deleted] = deletion.names;
-  assert.deepEqual(deletion.notes, [`deleted, and the bytes here are left to \`coffer gc\`: ${deleted?.name}`]);
+  assert.deepEqual(deletion.notes, [
+    `deleted, and what nothing else here holds of their bytes is left to \`coffer gc\`: ${deleted?.name}`,
+  ]);
   assert.deepEqual([deleted?.outcome, deleted?.standing], ["adopted", "deleted"]);
   assert.match(deleted?.text ?? "", /cannot be used any more: /);
   const [again] = (await pull(b.store, a.location.root)).names;

@@ -124,7 +124,7 @@ export async function runPropose(context: Context, text: string, options: Propos
   ui.data(candidate.statement.id);
   const waits = candidate.verdict.reasons.map((reason) => reason.text).join("; ");
   ui.say(`${request.name.text} is proposed${waits === "" ? "" : `: ${waits}`}`);
-  const as = await actorFlag(context, store, request.name, "approve", candidate.verdict.approvers);
+  const as = await actorFlag(context, store, request.name, "approve", candidate.verdict);
   ui.next(`coffer approve${storeFlag(context)} ${request.name.text}${as}`);
 }
 

@@ -134,7 +134,7 @@ async function sayShown(context: Context, store: Store, shown: Shown, view: Head
   const act = candidate.void ? "propose" : candidate.verdict.trusted ? "promote" : "approve";
   if (past) return;
   const part = act === "propose" ? "publish" : "approve";
-  const as = act === "promote" ? "" : await actorFlag(context, store, shown.name, part, candidate.verdict.approvers);
+  const as = act === "promote" ? "" : await actorFlag(context, store, shown.name, part, candidate.verdict);
   ui.next(`coffer ${act}${storeFlag(context)} ${shown.name.text}${as}`);
 }
 

@@ -31,7 +31,10 @@ export async function tellNames(work: Work, names: readonly Name[], became: Beca
   if (early.length > 0) work.notes.add(earlyText(early));
   const kept: string[] = [];
   for (const one of told) if (await leavesBytes(work, one)) kept.push(one.name);
-  if (kept.length > 0) work.notes.add(`deleted, and the bytes here are left to \`coffer gc\`: ${listed(kept)}`);
+  if (kept.length > 0)
+    work.notes.add(
+      `deleted, and what nothing else here holds of their bytes is left to \`coffer gc\`: ${listed(kept)}`,
+    );
   return told;
 }
 
