@@ -8,13 +8,18 @@ import { dirname } from "node:path";
 
 const SHARED = 0o2020; // setgid, and the group may write
 
+/** True of the mode of a folder that a group shares, as `init --shared` makes that of a store. */
+export function isShared(mode: number): boolean {
+  return (mode & SHARED) === SHARED;
+}
+
 /**
  * Where a group shares a folder (setgid, writable by the group), a new folder in it is shared alike, whatever the umask:
  * else the account that makes it would keep the others out. As git does with core.sharedRepository.
  */
 export function shareLikeParent(folder: string): void {
   const { mode } = statSync(dirname(folder));
-  if ((mode & SHARED) === SHARED) chmodSync(folder, mode & 0o7777);
+  if (isShared(mode)) chmodSync(folder, mode & 0o7777);
 }
 
 /** Reads one block of the folder, however large it is. */

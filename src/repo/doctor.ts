@@ -8,17 +8,18 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CofferError, type ErrorCode, passOthers } from "../base/errors.ts";
 import { counted, sizeText } from "../base/quantity.ts";
+import { isShared } from "../objects/descriptors.ts";
 import type { FilePlace, FileStat, Files } from "../objects/files.ts";
 import { IMPORT_PREFIX, TEMP_FOLDER } from "../objects/layout.ts";
 import { writerStates } from "../objects/leftovers.ts";
 import { areViewsBehind } from "../refs/follow.ts";
 import type { Log } from "../refs/log.ts";
 import { openLog } from "../refs/log.ts";
-import { openMemory } from "../refs/memory.ts";
+import { openMemory, type Seen } from "../refs/memory.ts";
 import { stagingTally, trashTally } from "./gc.ts";
 import type { Ports, StoreLocation } from "./ports.ts";
 import { countReserve } from "./reserve.ts";
-import { findStoreKey } from "./secrets.ts";
+import { FOLDER_REFUSED, findStoreKey, isClosed, KEY_FILE } from "./secrets.ts";
 import { secretsFolder, stateFolder } from "./store.ts";
 import { readStoreFile, STORE_FILE } from "./store-file.ts";
 import { system } from "./system.ts";
@@ -133,30 +134,64 @@ async function checkSpace(root: string, report: Report): Promise<void> {
 async function checkKey(location: StoreLocation, ports: Ports, log: Log, report: Report): Promise<void> {
   const folder = secretsFolder(location, log.storeId);
   const files = ports.openFolder(folder);
-  checkPrivate("secrets folder", await files.stat("."), ports, report);
-  checkPrivate("store key file", await files.stat("store_key"), ports, report);
-  const secret = await findStoreKey(files, log.storeKey);
-  if (secret !== undefined) {
-    await secret.open();
-    report({ what: "store key", level: "ok", text: "this account holds it: it can write" });
+  const root = await ports.openFolder(location.root).stat(".");
+  const byGroup = isShared(root?.mode ?? 0);
+  const closed = await lookAtSecrets(files, byGroup, report);
+  const what = "store key";
+  try {
+    const secret = await findStoreKey(files, log.storeKey);
+    if (secret !== undefined) {
+      await secret.open();
+      report({ what, level: "ok", text: "this account holds it: it can write" });
+      return;
+    }
+  } catch (error) {
+    passOthers(error, "KEY_MODE");
+    const mend = `chmod ${byGroup ? "640" : "600"} <secrets folder>/${KEY_FILE}`;
+    report({ what, level: "fail", text: error.message, code: error.code, mend });
     return;
   }
-  const text = "not here: this account can read, not write";
-  report({
-    what: "store key",
-    level: "warn",
-    text,
-    mend: "if it should write: --secrets or COFFER_SECRETS, where the key lies",
-  });
+  const found = closed ? `in ${folder}, which is closed to this account` : "not here";
+  const mend = "if it should write: --secrets or COFFER_SECRETS, where the key lies, and the right to read it there";
+  report({ what, level: "warn", text: `${found}: this account can read, not write`, mend });
+}
+
+/**
+ * What is wrong with the folder, by the rule of secrets.ts: whose it is does not matter, and a group may have it. The
+ * rule for the key file itself is told by who applies it.
+ *
+ * @returns true if this account may not look whether there is a key, or may not read it
+ */
+async function lookAtSecrets(files: Files, byGroup: boolean, report: Report): Promise<boolean> {
+  try {
+    const stat = await files.stat(".");
+    if (stat !== undefined && (stat.mode & FOLDER_REFUSED) !== 0) {
+      const expected = "expected that only its owner may write it, and at most a group open it";
+      const text = `${expected}, found mode ${modeText(stat)}`;
+      report({
+        what: "secrets folder",
+        level: "warn",
+        text,
+        mend: `chmod ${byGroup ? "750" : "700"} <secrets folder>`,
+      });
+    }
+    return (await files.stat(KEY_FILE)) !== undefined;
+  } catch (error) {
+    if (isClosed(error)) return true;
+    throw error;
+  }
+}
+
+function modeText({ mode }: FileStat): string {
+  return (mode & 0o777).toString(8).padStart(3, "0");
 }
 
 /** Only its owner may look into it. */
 function checkPrivate(what: string, stat: FileStat | undefined, ports: Ports, report: Report): void {
   if (stat === undefined) return;
-  const open = stat.mode & 0o077;
-  if (open !== 0) {
-    const text = `expected that only its owner may open it, found mode ${(stat.mode & 0o777).toString(8)}`;
-    report({ what, level: "warn", text, mend: `chmod ${stat.kind === "folder" ? "700" : "600"} <${what}>` });
+  if ((stat.mode & 0o077) !== 0) {
+    const text = `expected that only its owner may open it, found mode ${modeText(stat)}`;
+    report({ what, level: "warn", text, mend: `chmod 700 <${what}>` });
   }
   const account = ports.machine?.account();
   if (account !== undefined && stat.owner !== account && account !== 0) {
@@ -171,10 +206,7 @@ async function checkMemory(location: StoreLocation, ports: Ports, log: Log, repo
     return;
   }
   const folder = stateFolder(location, log.storeId);
-  const files = ports.openFolder(folder);
-  const stat = (await ports.openFolder(dirname(folder)).stat(".")) && (await files.stat("."));
-  checkPrivate("state folder", stat, ports, report);
-  const { head, floor } = await openMemory(files).readMemory();
+  const { head, floor } = await readState(folder, ports, report);
   const now = await log.findHead();
   if (head === undefined) {
     const text = "none yet: an older copy of this store would not be noticed here";
@@ -186,6 +218,20 @@ async function checkMemory(location: StoreLocation, ports: Ports, log: Log, repo
     report({ what: "memory", level: "ok", text });
   }
   checkClock(ports.clock(), floor, report);
+}
+
+/** @throws CofferError STATE_UNWRITABLE - this account may not look there, so that it could not open the store either */
+async function readState(folder: string, ports: Ports, report: Report): Promise<Seen> {
+  const files = ports.openFolder(folder);
+  try {
+    const stat = (await ports.openFolder(dirname(folder)).stat(".")) && (await files.stat("."));
+    checkPrivate("state folder", stat, ports, report);
+    return await openMemory(files).readMemory();
+  } catch (error) {
+    if (!isClosed(error)) throw error;
+    const text = `expected to look into the state folder ${folder}, found it closed to this account`;
+    throw new CofferError("STATE_UNWRITABLE", text, { cause: error });
+  }
 }
 
 function checkClock(nowS: number, floorS: number | undefined, report: Report): void {

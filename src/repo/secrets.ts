@@ -15,7 +15,11 @@ import type { PublicKey } from "../keys/public-key.ts";
 import type { Signer } from "../keys/signer.ts";
 import type { Files } from "../objects/files.ts";
 
-const KEY_FILE = "store_key";
+export const KEY_FILE = "store_key";
+/** Rights to the key file that make it refused. A group may read it, to write the store together. */
+const KEY_REFUSED = 0o037;
+/** Rights to its folder that are too many: a group may look for the key there, and nobody else may put one there. */
+export const FOLDER_REFUSED = 0o027;
 
 /**
  * @param mode - 0o600, or 0o640 for a group that writes the store together
@@ -43,9 +47,14 @@ async function orClosed<T>(read: () => Promise<T>): Promise<T | undefined> {
   try {
     return await read();
   } catch (error) {
-    if (isCofferError(error, "IO_ERROR") && CLOSED.has(systemCode(error.cause) ?? "")) return undefined;
+    if (isClosed(error)) return undefined;
     throw error;
   }
+}
+
+/** True of what the Files port throws where this account may not look. */
+export function isClosed(error: unknown): error is CofferError {
+  return isCofferError(error, "IO_ERROR") && CLOSED.has(systemCode(error.cause) ?? "");
 }
 const CLOSED: ReadonlySet<string> = new Set(["EACCES", "EPERM"]);
 
@@ -104,8 +113,8 @@ async function openKey(bytes: Uint8Array, expected: PublicKey): Promise<Opened> 
 export async function findStoreKey(secrets: Files, expected: PublicKey): Promise<StoreSecret | undefined> {
   const stat = await orClosed(() => secrets.stat(KEY_FILE));
   if (stat === undefined) return undefined;
-  // A group may read it, to write the store together. Who owns it does not matter: it must be the key of this store.
-  if ((stat.mode & 0o037) !== 0) {
+  // Who owns it does not matter: it must be the key of this store.
+  if ((stat.mode & KEY_REFUSED) !== 0) {
     const found = (stat.mode & 0o777).toString(8).padStart(4, "0");
     throw new CofferError("KEY_MODE", `store_key: expected mode 0600, or 0640 for a group, found ${found}`);
   }

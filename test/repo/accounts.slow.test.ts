@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { encodePrivateKey, generatePrivateKey } from "../../src/keys/private-key.ts";
+import type { Diagnosis } from "../../src/repo/doctor.ts";
 import type { Job } from "../support/account-process.ts";
 import { startWorker } from "../support/cli-process.ts";
 import { makeSafetensors } from "../support/store-fixture.ts";
@@ -20,7 +21,7 @@ type Account = keyof typeof ACCOUNTS;
 interface Machine {
   readonly folder: string;
   readonly root: string;
-  as(who: Account, act: Job["act"], more?: Partial<Pick<Job, "name" | "source" | "location">>): Promise<Said>;
+  as(who: Account, act: Job["act"], more?: Partial<Pick<Job, "name" | "source" | "location" | "to">>): Promise<Said>;
   source(seed: number): NonNullable<Job["source"]>;
 }
 interface Said {
@@ -136,4 +137,53 @@ test("a store key that others may read, or a group may write, is not used", { sk
     chmodSync(join(machine.folder, "secrets", "store_key"), mode);
     assert.equal((await machine.as("bob", "fsck")).code, "KEY_MODE", mode.toString(8));
   }
+});
+
+test("doctor finds nothing wrong with a shared store's secrets, and says what is wrong with others", {
+  skip,
+}, async (t) => {
+  const machine = makeMachine(t, true);
+  const secrets = join(machine.folder, "secrets");
+  await machine.as("alice", "init");
+  chmodSync(secrets, 0o2750);
+  const said = async (who: Account): Promise<readonly string[]> =>
+    ((await machine.as(who, "doctor")).ok as readonly Diagnosis[])
+      .filter(({ what }) => /secrets|store key/.test(what))
+      .map(({ what, level, text, mend }) => [level, what, text, ...(mend === undefined ? [] : [mend])].join(" | "));
+  const mayWrite = ["ok | store key | this account holds it: it can write"];
+  for (const who of ["alice", "bob"] as const) assert.deepEqual(await said(who), mayWrite, who);
+  const elsewhere =
+    "if it should write: --secrets or COFFER_SECRETS, where the key lies, and the right to read it there";
+  const closed = `in ${secrets}, which is closed to this account: this account can read, not write`;
+  assert.deepEqual(await said("carol"), [`warn | store key | ${closed} | ${elsewhere}`]);
+  const expected = "expected that only its owner may write it, and at most a group open it";
+  for (const mode of [0o2770, 0o2755]) {
+    chmodSync(secrets, mode);
+    const found = (mode & 0o777).toString(8);
+    const warning = `warn | secrets folder | ${expected}, found mode ${found} | chmod 750 <secrets folder>`;
+    assert.deepEqual(await said("bob"), [warning, ...mayWrite]);
+  }
+  chmodSync(secrets, 0o2750);
+  for (const mode of [0o644, 0o660]) {
+    chmodSync(join(secrets, "store_key"), mode);
+    const text = `store_key: expected mode 0600, or 0640 for a group, found 0${mode.toString(8)}`;
+    assert.deepEqual(await said("bob"), [`fail | store key | ${text} | chmod 640 <secrets folder>/store_key`]);
+  }
+});
+
+test("doctor names the folders that it may not look into", { skip }, async (t) => {
+  const machine = makeMachine(t, true);
+  await machine.as("alice", "init");
+  const home = join(machine.folder, "home-alice");
+  const [secrets, stateHome] = [join(home, "secrets"), join(home, "state")];
+  const location = { root: machine.root, stateHome, secrets, shared: true, memory: true };
+  const found = (await machine.as("bob", "doctor", { location })).ok as readonly Diagnosis[];
+  const of = (name: string): readonly string[] =>
+    found.filter(({ what }) => what === name).map(({ level, text, code }) => `${level} ${code} ${text}`);
+  assert.deepEqual(of("store key"), [
+    `warn undefined in ${secrets}, which is closed to this account: this account can read, not write`,
+  ]);
+  assert.equal(of("memory").length, 1);
+  const [memory = ""] = of("memory");
+  assert.ok(memory.startsWith(`fail STATE_UNWRITABLE expected to look into the state folder ${stateHome}/`), memory);
 });

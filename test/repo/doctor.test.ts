@@ -68,8 +68,16 @@ test("each thing that is wrong is told, with what mends it", async (t) => {
   chmodSync(join(own, "store_key"), 0o644);
   const open = await examine(fixture);
   assert.deepEqual(failures(open), ["store key KEY_MODE"]);
-  assert.match(of(open, "store key file")[0]?.mend ?? "", /^chmod 600 /);
+  assert.match(of(open, "store key")[0]?.mend ?? "", /^chmod 600 /);
   chmodSync(join(own, "store_key"), 0o600);
+  for (const mode of [0o710, 0o750]) {
+    chmodSync(own, mode);
+    assert.deepEqual(
+      of(await examine(fixture), "secrets folder"),
+      [],
+      "a group may open it, as init --shared makes it",
+    );
+  }
   chmodSync(own, 0o755);
   assert.match(of(await examine(fixture), "secrets folder")[0]?.mend ?? "", /^chmod 700 /);
   chmodSync(own, 0o700);
@@ -117,8 +125,8 @@ test("where it lies, whose it is and what was left there are told", async (t) =>
 
   machine.account = 12_345;
   const foreign = await examine(fixture);
-  for (const what of ["secrets folder", "store key file", "state folder"])
-    assert.match(of(foreign, what)[0]?.text ?? "", /^expected that it is this account's \(12345\), found/, what);
+  assert.match(of(foreign, "state folder")[0]?.text ?? "", /^expected that it is this account's \(12345\), found/);
+  assert.deepEqual(of(foreign, "secrets folder"), [], "the store key may be anybody's");
   assert.deepEqual(failures(foreign), []);
 
   writeFileSync(join(fixture.location.root, "local/tmp", "f".repeat(32)), "left");

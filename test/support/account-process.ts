@@ -11,9 +11,11 @@ import { nodeSigner } from "../../src/keys/signer.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
 import { add } from "../../src/repo/add.ts";
 import { approve, propose } from "../../src/repo/candidates.ts";
+import { type Diagnosis, examineStore } from "../../src/repo/doctor.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { init } from "../../src/repo/init.ts";
-import { pathOf } from "../../src/repo/materialise.ts";
+import { realMachine } from "../../src/repo/machine.ts";
+import { checkout, pathOf } from "../../src/repo/materialise.ts";
 import { principalName, teamPolicy } from "../../src/repo/policy-draft.ts";
 import type { Ports, StoreLocation } from "../../src/repo/ports.ts";
 import { promote } from "../../src/repo/promote.ts";
@@ -25,8 +27,10 @@ export interface Job {
   readonly uid: number;
   readonly gid: number;
   readonly location: StoreLocation;
-  readonly act: "init" | "trust" | "revoke" | "resolve" | "path" | "fsck";
+  readonly act: "init" | "trust" | "revoke" | "resolve" | "path" | "checkout" | "fsck" | "doctor";
   readonly name?: string;
+  /** Where `path` and `checkout` lay files; of `path` in the store if left out. */
+  readonly to?: string;
   /** The folder and file to add. */
   readonly source?: { readonly folder: string; readonly file: string };
   /** Private key of the one person of the policy. */
@@ -42,6 +46,7 @@ const ports: Ports = {
   random: (length) => randomBytes(length),
   sleep: async (ms) => new Promise((done) => setTimeout(done, ms)),
   openFolder: openRealFiles,
+  machine: realMachine,
 };
 
 async function run(): Promise<unknown> {
@@ -49,11 +54,17 @@ async function run(): Promise<unknown> {
     const policy = teamPolicy([{ name: principalName("alice"), keys: [key.publicKey] }], 1, false, ports.random, nowS);
     return (await init(job.location, policy, ports)).storeId;
   }
+  if (job.act === "doctor") {
+    const found: Diagnosis[] = [];
+    await examineStore(job.location, ports, (one) => found.push(one));
+    return found;
+  }
   const store = await openStore(job.location, ports);
   const name = parseName(job.name ?? "acme/none");
   if (job.act === "fsck") return (await fsck(store)).exit;
   if (job.act === "resolve") return (await resolve(store, name)).verdict.trusted;
-  if (job.act === "path") return (await pathOf(store, name)).path;
+  if (job.act === "path") return (await pathOf(store, name, undefined, job.to)).path;
+  if (job.act === "checkout") return (await checkout(store, name, job.to ?? "")).folder;
   if (job.act === "revoke") return (await revoke(store, { name, also: [] }, signer)) !== undefined;
   const { folder, file } = job.source ?? { folder: "", file: "" };
   await add(store, { name, files: [{ path: parseManifestPath(file), folder, file }], keep: false });
