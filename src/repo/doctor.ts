@@ -4,9 +4,9 @@
  * the store in a way of its own and tries no write. Layer: repo. Not here: the machine itself (cli/machine-checks.ts),
  * whether what is stored is right (fsck.ts).
  */
-import { statfs } from "node:fs/promises";
+import { access, constants, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { CofferError, type ErrorCode, passOthers } from "../base/errors.ts";
+import { CofferError, type ErrorCode, passOthers, systemCode } from "../base/errors.ts";
 import { counted, sizeText } from "../base/quantity.ts";
 import { isShared } from "../objects/descriptors.ts";
 import type { FilePlace, FileStat, Files } from "../objects/files.ts";
@@ -74,7 +74,12 @@ export async function examineStore(location: StoreLocation, ports: Ports, report
   });
   if (log === undefined) return;
   const open = log;
-  await attempt(report, "store key", () => checkKey(location, ports, open, report));
+  const barred = await whyBarred(location.root);
+  if (barred === "EROFS") {
+    const mend = "mount it for writing, or work on a copy; `coffer path NAME --to FOLDER` lays files elsewhere";
+    report({ what: "writing", level: "warn", text: "the file system is read-only: nothing can be added here", mend });
+  }
+  await attempt(report, "store key", () => checkKey(location, ports, { log: open, barred }, report));
   await attempt(report, "memory", () => checkMemory(location, ports, open, report));
   await attempt(report, "local", () => checkLocal(files, ports.clock(), report));
 }
@@ -131,7 +136,24 @@ async function checkSpace(root: string, report: Report): Promise<void> {
   });
 }
 
-async function checkKey(location: StoreLocation, ports: Ports, log: Log, report: Report): Promise<void> {
+/** The system's code, if this account cannot write in the folder; asked, not tried. */
+async function whyBarred(folder: string): Promise<string | undefined> {
+  try {
+    await access(folder, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    return code;
+  }
+}
+
+async function checkKey(
+  location: StoreLocation,
+  ports: Ports,
+  { log, barred }: { readonly log: Log; readonly barred: string | undefined },
+  report: Report,
+): Promise<void> {
   const folder = secretsFolder(location, log.storeId);
   const files = ports.openFolder(folder);
   const root = await ports.openFolder(location.root).stat(".");
@@ -142,7 +164,7 @@ async function checkKey(location: StoreLocation, ports: Ports, log: Log, report:
     const secret = await findStoreKey(files, log.storeKey);
     if (secret !== undefined) {
       await secret.open();
-      report({ what, level: "ok", text: "this account holds it: it can write" });
+      report(heldBy(barred));
       return;
     }
   } catch (error) {
@@ -154,6 +176,15 @@ async function checkKey(location: StoreLocation, ports: Ports, log: Log, report:
   const found = closed ? `in ${folder}, which is closed to this account` : "not here";
   const mend = "if it should write: --secrets or COFFER_SECRETS, where the key lies, and the right to read it there";
   report({ what, level: "warn", text: `${found}: this account can read, not write`, mend });
+}
+
+/** @param barred - why the account that holds the key cannot write all the same */
+function heldBy(barred: string | undefined): Diagnosis {
+  const what = "store key";
+  if (barred === undefined) return { what, level: "ok", text: "this account holds it: it can write" };
+  if (barred === "EROFS") return { what, level: "ok", text: "this account holds it" };
+  const text = `this account holds it, but may not write the store's folder (${barred}): it can read, not write`;
+  return { what, level: "warn", text, mend: "write as the account, or as one of the group, that the store belongs to" };
 }
 
 /**

@@ -171,6 +171,19 @@ test("doctor finds nothing wrong with a shared store's secrets, and says what is
   }
 });
 
+test("doctor says of an account with the key that it may not write a store that is not its group's", {
+  skip,
+}, async (t) => {
+  const machine = makeMachine(t, false);
+  await machine.as("alice", "init");
+  chmodSync(machine.root, 0o755);
+  chmodSync(join(machine.folder, "secrets", "store_key"), 0o640);
+  const found = (await machine.as("bob", "doctor")).ok as readonly Diagnosis[];
+  const [key] = found.filter(({ what }) => what === "store key");
+  assert.equal(key?.level, "warn");
+  assert.match(key?.text ?? "", /^this account holds it, but may not write the store's folder \(EACCES\)/);
+});
+
 test("doctor names the folders that it may not look into", { skip }, async (t) => {
   const machine = makeMachine(t, true);
   await machine.as("alice", "init");

@@ -21,9 +21,11 @@ import { parseName } from "../../src/base/names.ts";
 import { fileError } from "../../src/objects/file-errors.ts";
 import type { Files } from "../../src/objects/files.ts";
 import { openRealFiles } from "../../src/objects/real-files.ts";
+import { type Diagnosis, examineStore } from "../../src/repo/doctor.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { realMachine } from "../../src/repo/machine.ts";
 import { pathOf } from "../../src/repo/materialise.ts";
+import type { StoreLocation } from "../../src/repo/ports.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { openStore } from "../../src/repo/store.ts";
 import { makeSafetensors, makeStoreFixture } from "../support/store-fixture.ts";
@@ -55,18 +57,20 @@ async function whileMounted(
   }
 }
 
+/** For `whileMounted`: what lies in `folder` is seen at `at`, and cannot be changed there. */
+const readOnly = (folder: string, at: string): readonly (readonly string[])[] => [
+  ["mount", "--bind", folder, at],
+  ["mount", "-oremount,bind,ro", at],
+];
+
 test("a store on a read-only medium is read: resolve, path --to, fsck; what would write says so", async (t) => {
   const fixture = await makeStoreFixture(t);
   await fixture.trust(NAME.text, weights(1));
   const { location, ports } = fixture;
   const at = join(fixture.folder, "medium");
   mkdirSync(at);
-  const commands = [
-    ["mount", "--bind", location.root, at],
-    ["mount", "-oremount,bind,ro", at],
-  ];
   const saysReadOnly = (error: unknown): boolean => isCofferError(error, "READ_ONLY");
-  await whileMounted(t, at, commands, async () => {
+  await whileMounted(t, at, readOnly(location.root, at), async () => {
     const store = await openStore({ ...location, root: at }, { ...ports, machine: realMachine });
     assert.equal((await resolve(store, NAME)).verdict.trusted, true);
     assert.equal((await fsck(store)).exit, 0);
@@ -75,6 +79,27 @@ test("a store on a read-only medium is read: resolve, path --to, fsck; what woul
     await assert.rejects(pathOf(store, NAME), saysReadOnly);
     await assert.rejects(fixture.revoke(NAME.text, "late", store), saysReadOnly);
     assert.equal((await resolve(store, NAME)).verdict.trusted, true, "nothing was begun");
+  });
+});
+
+test("doctor says of a store on a read-only medium that nothing can be added there", async (t) => {
+  const fixture = await makeStoreFixture(t);
+  const at = join(fixture.folder, "medium");
+  mkdirSync(at);
+  const said = async (location: StoreLocation): Promise<readonly string[]> => {
+    const found: Diagnosis[] = [];
+    await examineStore(location, fixture.ports, (one) => found.push(one));
+    return found.flatMap(({ what, level, text }) =>
+      what === "writing" || what === "store key" ? [`${level} ${what}: ${text}`] : [],
+    );
+  };
+  await whileMounted(t, at, readOnly(fixture.location.root, at), async () => {
+    const cannot = "warn writing: the file system is read-only: nothing can be added here";
+    const medium = { ...fixture.location, root: at };
+    assert.deepEqual(await said(medium), [cannot, "ok store key: this account holds it"]);
+    const without = await said({ ...medium, secrets: join(fixture.folder, "nowhere") });
+    assert.deepEqual(without, [cannot, "warn store key: not here: this account can read, not write"]);
+    assert.deepEqual(await said(fixture.location), ["ok store key: this account holds it: it can write"]);
   });
 });
 
