@@ -26,11 +26,11 @@ export interface Laid {
 
 /** Writes the manifest's files into a folder that must be new or empty, each byte verified before it is written. */
 export async function lay(store: Store, manifest: Manifest, folder: string): Promise<readonly Laid[]> {
-  await system("make the folder", () => makeFolders(folder));
+  await system(`make a folder in ${basename(dirname(folder))}`, () => makeFolders(folder));
   const laid: Laid[] = [];
   for (const file of manifest.files) {
     const parent = join(folder, dirname(file.path));
-    await system("make the folder", () => makeFolders(parent));
+    await system(`make the folder of ${file.path}`, () => makeFolders(parent));
     laid.push({ file, stat: await copyOut(store, file, store.ports.openFolder(parent), basename(file.path)) });
   }
   return laid;

@@ -75,15 +75,41 @@ export interface VerifiedPath {
  * its bytes or by a receipt, together with the files beside it, which a runtime may open as well.
  *
  * @param file - its path in the manifest; may be left out where there is one file, or one gguf
- * @throws CofferError as `resolve`; FILE_NOT_FOUND; CORRUPT; NO_SPACE, IO_ERROR
+ * @throws CofferError as `resolve`; FILE_NOT_FOUND; CORRUPT; NO_SPACE; READ_ONLY or IO_ERROR, which say what those can do
+ *   instead who may not write the store
  */
 export async function pathOf(store: Store, name: Name, file?: string, to?: string): Promise<VerifiedPath> {
   const { verdict, manifest } = await resolve(store, name);
   const wanted = chooseFile(manifest.value, file);
-  const home = to ?? join(store.root, CHECKOUTS);
-  const folder = join(home, manifest.id);
-  const found = await layOnce(store, manifest, home, folder);
-  return { path: join(folder, wanted), verdict, ...found };
+  const instead = `\`coffer path ${name.text} --to FOLDER\` or \`coffer checkout ${name.text} FOLDER\` lays the files elsewhere`;
+  const home: Home =
+    to === undefined
+      ? { path: join(store.root, CHECKOUTS), shown: `${CHECKOUTS} of the store`, instead }
+      : { path: to, shown: basename(to) };
+  const found = await layOnce(store, manifest, home);
+  return { path: join(home.path, manifest.id, wanted), verdict, ...found };
+}
+
+/** A folder that holds laid manifests, each in a folder of its id. */
+interface Home {
+  readonly path: string;
+  /** For people. */
+  readonly shown: string;
+  /** What those can do who may not write there. */
+  readonly instead?: string;
+}
+
+const BARRED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS"]);
+
+/** @param folder - the home, or a folder in it. @throws CofferError NO_SPACE, READ_ONLY, IO_ERROR */
+async function makeInHome({ shown, instead }: Home, folder: string): Promise<void> {
+  try {
+    await system(`make a folder in ${shown}`, () => makeFolders(folder));
+  } catch (error) {
+    passOthers(error);
+    if (instead === undefined || !BARRED.has(systemCode(error.cause) ?? "")) throw error;
+    throw new CofferError(error.code, `${error.message}; ${instead}`, { cause: error.cause });
+  }
 }
 
 function chooseFile(manifest: Manifest, file: string | undefined): string {
@@ -102,16 +128,17 @@ function chooseFile(manifest: Manifest, file: string | undefined): string {
 async function layOnce(
   store: Store,
   manifest: Stored<Manifest>,
-  home: string,
-  folder: string,
+  home: Home,
 ): Promise<Pick<VerifiedPath, "mended" | "unkept">> {
-  await system("make the folder of checkouts", () => makeFolders(home));
+  const folder = join(home.path, manifest.id);
+  await makeInHome(home, home.path);
   const there = kindOf(folder);
   const found: Checked = there === "folder" ? await checkLaid(store, { manifest, folder }) : { intact: false };
   if (found.intact) return { mended: false, ...unkeptOf(found) };
   await sweepBeside(folder, store.ports.openFolder(dirname(folder)));
   const building = buildingPlace(folder, store.files, store.ports);
   const mended = there !== "absent";
+  await makeInHome(home, building);
   try {
     const laid = await lay(store, manifest.value, building);
     if (mended) await fs.rm(folder, { recursive: true, force: true });

@@ -139,6 +139,33 @@ test("a store key that others may read, or a group may write, is not used", { sk
   }
 });
 
+test("an account that only reads is told where it can have files laid, and gets them there", { skip }, async (t) => {
+  const machine = makeMachine(t, true);
+  await machine.as("alice", "init");
+  const name = "acme/m";
+  await machine.as("alice", "trust", { name, source: machine.source(1) });
+  const instead =
+    "`coffer path acme/m@main --to FOLDER` or `coffer checkout acme/m@main FOLDER` lays the files elsewhere";
+  const refused = {
+    code: "IO_ERROR",
+    message: `cannot make a folder in local/checkouts of the store (EACCES); ${instead}`,
+  };
+  assert.deepEqual(await machine.as("carol", "path", { name }), refused);
+  const home = join(machine.folder, "home-carol");
+  for (const act of ["path", "checkout"] as const) {
+    const to = join(home, act);
+    assert.ok(String((await machine.as("carol", act, { name, to })).ok).startsWith(to), act);
+    const { code, message } = await machine.as("carol", act, { name, to: join(machine.folder, "srv", act) });
+    assert.deepEqual([code, message], ["IO_ERROR", `cannot make a folder in ${act === "path" ? act : "srv"} (EACCES)`]);
+  }
+  // Once others have laid something, the folder is there; what lies there is hers to use, and what does not is not.
+  mkdirSync(join(machine.root, "local", "checkouts"), { mode: 0o755 });
+  assert.deepEqual(await machine.as("carol", "path", { name }), refused);
+  chownSync(join(machine.root, "local", "checkouts"), ACCOUNTS.alice[0], GROUP);
+  const laid = await machine.as("alice", "path", { name });
+  assert.deepEqual(await machine.as("carol", "path", { name }), laid);
+});
+
 test("doctor finds nothing wrong with a shared store's secrets, and says what is wrong with others", {
   skip,
 }, async (t) => {

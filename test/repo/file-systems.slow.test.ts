@@ -24,7 +24,7 @@ import { openRealFiles } from "../../src/objects/real-files.ts";
 import { type Diagnosis, examineStore } from "../../src/repo/doctor.ts";
 import { fsck } from "../../src/repo/fsck.ts";
 import { realMachine } from "../../src/repo/machine.ts";
-import { pathOf } from "../../src/repo/materialise.ts";
+import { checkout, pathOf } from "../../src/repo/materialise.ts";
 import type { StoreLocation } from "../../src/repo/ports.ts";
 import { resolve } from "../../src/repo/resolve.ts";
 import { openStore } from "../../src/repo/store.ts";
@@ -76,7 +76,17 @@ test("a store on a read-only medium is read: resolve, path --to, fsck; what woul
     assert.equal((await fsck(store)).exit, 0);
     const to = join(fixture.folder, "laid");
     for (const _ of [1, 2]) assert.ok(existsSync((await pathOf(store, NAME, undefined, to)).path));
-    await assert.rejects(pathOf(store, NAME), saysReadOnly);
+    const instead =
+      "`coffer path acme/tiny@main --to FOLDER` or `coffer checkout acme/tiny@main FOLDER` lays the files elsewhere";
+    const message = `cannot make a folder in local/checkouts of the store (EROFS); ${instead}`;
+    await assert.rejects(pathOf(store, NAME), { code: "READ_ONLY", message });
+    const { folder } = await checkout(store, NAME, join(fixture.folder, "checked-out"));
+    assert.ok(existsSync(join(folder, "model.safetensors")));
+    const within = join(at, "within");
+    await assert.rejects(checkout(store, NAME, within), {
+      code: "READ_ONLY",
+      message: /^cannot make a folder in medium /,
+    });
     await assert.rejects(fixture.revoke(NAME.text, "late", store), saysReadOnly);
     assert.equal((await resolve(store, NAME)).verdict.trusted, true, "nothing was begun");
   });
