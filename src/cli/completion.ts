@@ -7,23 +7,27 @@ export type Shell = (typeof SHELLS)[number];
 // `coffer` stands as a word of the script, so that an alias of that name works as well as a command on the PATH.
 const BASH = `# bash completion for coffer:  source <(coffer completion bash)
 _coffer() {
-  local line=\${COMP_LINE:0:COMP_POINT} entry lead
+  local line=\${COMP_LINE:0:COMP_POINT} entry lead=
   local -a typed answer
   read -ra typed <<<"$line"
   [[ $line == *[[:space:]] ]] && typed+=("")
-  local current=\${typed[\${#typed[@]}-1]}
+  # A word may have an opening quote, which is not part of the name.
+  local current=\${typed[\${#typed[@]}-1]#[\\"\\']}
+  typed[\${#typed[@]}-1]=$current
   mapfile -t answer < <(coffer __complete -- "\${typed[@]:1}" 2>/dev/null)
-  # bash breaks words at "@", so what it calls the current word may be the end of ours only.
-  lead=\${current%"\${COMP_WORDS[COMP_CWORD]}"}
+  # bash breaks words at "@" and others of COMP_WORDBREAKS. What it puts the answer in place of is $2: the end of our word,
+  # with its "@" (which COMP_WORDS has as a word of its own). All before that stays as typed.
+  [[ $current == *"$2" ]] && lead=\${current%"$2"}
   COMPREPLY=()
   for entry in "\${answer[@]:1}"; do
     entry=\${entry%%$'\\t'*}
-    [[ $entry == "$current"* ]] && COMPREPLY+=("\${entry#"$lead"}")
+    [[ $entry == "$current"* ]] && COMPREPLY+=("$entry")
   done
   case \${answer[0]} in
     :files) compopt -o filenames 2>/dev/null; mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current") ;;
     :folders) compopt -o filenames 2>/dev/null; mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current") ;;
   esac
+  COMPREPLY=("\${COMPREPLY[@]#"$lead"}")
 }
 complete -F _coffer coffer
 `;

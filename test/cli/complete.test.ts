@@ -2,7 +2,7 @@
 /** What could stand at the cursor, and that the real shells show it. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -137,18 +137,68 @@ test("complete: bash shows it, names with their at sign included", () => {
     const words = line.endsWith(" ") ? [...line.trim().split(" "), ""] : line.split(" ");
     const found = inShell(
       "bash",
-      `source ./bash; COMP_LINE='${line}'; COMP_POINT=${line.length}; COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}; _coffer; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      `source ./bash; COMP_LINE='${line}'; COMP_POINT=${line.length}; COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}; _coffer coffer '${words.at(-1)}'; printf '%s\\n' "\${COMPREPLY[@]}"`,
     );
     const shown = found?.filter((entry) => entry !== "bin");
     assert.deepEqual(shown, expected, line);
   }
-  // As bash breaks it at "@": what stands before stays as typed.
-  const broken = inShell(
-    "bash",
-    `source ./bash; COMP_LINE='coffer resolve acme/tiny@p'; COMP_POINT=26; COMP_WORDS=(coffer resolve acme/tiny @ p); COMP_CWORD=4; _coffer; printf '%s\\n' "\${COMPREPLY[@]}"`,
-  );
-  assert.deepEqual(broken, ["prod"]);
 });
+
+/** Lines as they are typed, each with a TAB at its end, and the words that come of it. */
+const typed: readonly (readonly [string, readonly string[]])[] = [
+  ["coffer resolve acme/tiny@m", ["resolve", "acme/tiny@main"]],
+  ["coffer resolve acme/tiny@p", ["resolve", "acme/tiny@pr"]],
+  ["coffer resolve acme/tiny@pro", ["resolve", "acme/tiny@prod"]],
+  ["coffer resolve acme/tiny@", ["resolve", "acme/tiny@"]],
+  ["coffer resolve other/big@", ["resolve", "other/big@main"]],
+  ["coffer resolve acme/ti", ["resolve", "acme/tiny@"]],
+  ["coffer resolve other/big", ["resolve", "other/big@main"]],
+  ["coffer resolve o", ["resolve", "other/big@main"]],
+  ["coffer promote other/big@main acme/tiny@pro", ["promote", "other/big@main", "acme/tiny@prod"]],
+  ["coffer resolve acme/none@m", ["resolve", "acme/none@m"]],
+  ['coffer resolve "acme/tiny@pro', ["resolve", "acme/tiny@prod"]],
+  ["coffer add a@fi", ["add", "a@file.txt"]],
+];
+
+/** Types them into an interactive bash in a terminal. @returns undefined where there is no terminal to be had */
+function typedInBash(setting: string): (readonly string[])[] | undefined {
+  const names = ["acme/tiny@main", "acme/tiny@preview", "acme/tiny@prod", "other/big@main"];
+  const rc = `PS1='$ '; HISTFILE=; ${setting}
+source ./bash
+coffer() {
+  if [[ $1 != __complete ]]; then printf '%s\\t' "$@" >>ran; echo >>ran
+  elif [[ $3 == add ]]; then echo :files
+  else printf '%s\\n' :none ${names.join(" ")}; fi
+}
+`;
+  rmSync(join(folder, "ran"), { force: true });
+  writeFileSync(join(folder, "rc"), rc);
+  writeFileSync(join(folder, "a@file.txt"), "");
+  const env = { PATH: process.env["PATH"], HOME: folder, TERM: "dumb", INPUTRC: "/dev/null", SHELL: "/bin/sh" };
+  const known = spawnSync("script", ["--version"], { encoding: "utf8" });
+  if (known.error !== undefined || !known.stdout.includes("util-linux")) return undefined;
+  const input = [...typed.map(([line]) => `${line}\t\n`), "exit\n"].join("");
+  const run = spawnSync("script", ["-qec", "bash --noprofile --rcfile rc -i", "/dev/null"], {
+    ...{ cwd: folder, env, input, encoding: "utf8", timeout: 30_000, killSignal: "SIGKILL" },
+  });
+  assert.equal(run.status, 0, run.stdout);
+  const ran = readFileSync(join(folder, "ran"), "utf8").split("\n").slice(0, -1);
+  return ran.map((line) => line.split("\t").slice(0, -1));
+}
+
+for (const [what, setting] of [
+  ["as it comes", ""],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: this is bash
+  ["whose words do not break at the at sign", "COMP_WORDBREAKS=${COMP_WORDBREAKS//@}"],
+] as const)
+  test(`complete: a line typed into bash, ${what}, keeps its at sign`, (context) => {
+    const found = typedInBash(setting);
+    if (found === undefined) return context.skip("script of util-linux is not installed");
+    assert.deepEqual(
+      found,
+      typed.map(([, words]) => words),
+    );
+  });
 
 test("complete: zsh shows it", (context) => {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: this is zsh
