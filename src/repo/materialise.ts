@@ -122,7 +122,7 @@ function chooseFile(manifest: Manifest, file: string | undefined): string {
   const models = manifest.files.filter((entry) => entry.format === "gguf").map((entry) => entry.path as string);
   const [only] = paths.length === 1 ? paths : models;
   if (only !== undefined && (paths.length === 1 || models.length === 1)) return only;
-  throw new CofferError("USAGE", `say which file: ${shown}`);
+  throw new CofferError("USAGE", `say which file: ${shown}; \`coffer checkout NAME FOLDER\` gives all of them`);
 }
 
 async function layOnce(
