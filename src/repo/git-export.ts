@@ -23,6 +23,8 @@ export interface GitExported {
   readonly entry: number;
   readonly trusted: number;
   readonly revoked: number;
+  /** One to clone, of a trusted name if there is any; HEAD names none. */
+  readonly branch?: string;
   /** Commits, trees and pointers that were not there before. */
   readonly objects: number;
   /** Files copied for git-lfs. */
@@ -57,8 +59,11 @@ export async function exportGit(store: Store): Promise<GitExported> {
     removed += await git.keepLfs(new Set(plan.names.flatMap(({ files }) => files.map(({ sha256 }) => sha256))));
     const trusted = plan.names.filter(({ isTrusted }) => isTrusted).length;
     const counts = { trusted, revoked: plan.names.length - trusted, objects, copied, removed };
+    const shown = plan.names.find(({ isTrusted }) => isTrusted) ?? plan.names[0];
+    const branch = shown === undefined ? {} : { branch: shown.branch.replace("refs/heads/", "") };
     // A file that a revocation took away may have been copied again by now: only an export of the newest head is done.
-    if ((await store.head()).number === head.number) return { entry: head.number, damaged: plan.damaged, ...counts };
+    if ((await store.head()).number === head.number)
+      return { entry: head.number, damaged: plan.damaged, ...counts, ...branch };
   }
   throw new CofferError("REF_MOVED", `the store moved ${ATTEMPTS} times while it was exported`);
 }

@@ -20,6 +20,8 @@ export async function runGitExport(context: Context): Promise<number> {
   });
   ui.data(`branches: ${trusted} trusted, ${revoked} revoked, as of log entry ${entry}`);
   ui.data(`new: ${counted(objects, "object")}, ${counted(copied, "file")} for git-lfs; removed: ${removed}`);
-  ui.next(`git clone ${pathToFileURL(join(store.root, GIT_FOLDER)).href}`);
+  // HEAD of the projection names no branch, so that a clone has to. Without any there is nothing to clone.
+  const url = pathToFileURL(join(store.root, GIT_FOLDER)).href;
+  if (done.branch !== undefined) ui.next(`git clone --branch ${done.branch} ${url}`);
   return damaged.length > 0 ? EXIT.corrupt : EXIT.ok;
 }
