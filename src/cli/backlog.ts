@@ -5,6 +5,7 @@
  * Layer: cli.
  */
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
+import { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemCode } from "../base/errors.ts";
 import type { Write } from "./output.ts";
@@ -97,6 +98,16 @@ export class Backlog {
       else this.#kept.shift();
     }
   }
+}
+
+/** For whoever writes to a stream of Node's. */
+export function streamInto(backlog: Backlog): Writable {
+  return new Writable({
+    write(chunk, _encoding, taken) {
+      backlog.print(String(chunk));
+      taken();
+    },
+  });
 }
 
 /**

@@ -20,7 +20,7 @@ export interface Io {
   /** Asks on the terminal; `secret` shows no echo. */
   readonly ask: (question: string, secret: boolean) => Promise<string>;
   /** From here on what is printed never waits for a reader: for a command that others wait for (backlog.ts). */
-  readonly neverWait: () => void;
+  readonly neverWait: () => Promise<void>;
   /** Resolves when the process is told to end (SIGINT, SIGTERM). */
   readonly stopped: () => Promise<"SIGINT" | "SIGTERM">;
   readonly ports: Ports;

@@ -4,11 +4,10 @@
 import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import { homedir } from "node:os";
-import { Writable } from "node:stream";
 import { CofferError, ERRORS, EXIT, systemCode } from "../base/errors.ts";
 import { realMachine } from "../repo/machine.ts";
 import { openRealFiles } from "../repo/real-folders.ts";
-import { Backlog, writeNeverWaiting } from "./backlog.ts";
+import type { Backlog } from "./backlog.ts";
 import type { Io } from "./io.ts";
 import { Output } from "./output.ts";
 import { run } from "./run.ts";
@@ -38,7 +37,9 @@ const err = new Output(2, () => process.stderr, onErrError);
 const LAST_WORDS = { pauseMs: 500, allMs: 1500 };
 const backlogs = new Map<Output, Backlog>();
 
-function neverWait(): void {
+/** Loaded by who needs it: streams cost a runtime more at each start than all its reading. */
+async function neverWait(): Promise<void> {
+  const { Backlog, streamInto, writeNeverWaiting } = await import("./backlog.ts");
   const both = [
     { fd: 1, output: out, stream: "stdout", touch: () => process.stdout, onError: onOutError },
     { fd: 2, output: err, stream: "stderr", touch: () => process.stderr, onError: onErrError },
@@ -52,15 +53,6 @@ function neverWait(): void {
     // Node looks at its own stream whenever a connection closes, and by that sets a pipe that others share to never wait.
     Object.defineProperty(process, stream, { value: streamInto(backlog), configurable: true });
   }
-}
-
-function streamInto(backlog: Backlog): Writable {
-  return new Writable({
-    write(chunk, _encoding, taken) {
-      backlog.print(String(chunk));
-      taken();
-    },
-  });
 }
 
 function print(output: Output, text: string): void {

@@ -43,7 +43,7 @@ async function coffer(argv: readonly string[], more: Partial<Io> = {}): Promise<
     ask: () => Promise.reject(new Error("asked")),
     outBytes: () => Promise.resolve(),
     input: () => assert.fail("no input here"),
-    neverWait: () => undefined,
+    neverWait: async () => undefined,
     stopped: () => Promise.resolve("SIGTERM"),
     ports: { clock: () => 1_795_305_600, random, sleep: () => Promise.resolve(), openFolder: openRealFiles },
     ...more,

@@ -13,7 +13,7 @@ export const quietIo: Io = {
   ask: () => Promise.reject(new Error("no questions here")),
   outBytes: () => Promise.resolve(),
   input: () => assert.fail("no input here"),
-  neverWait: () => undefined,
+  neverWait: async () => undefined,
   stopped: () => Promise.resolve("SIGTERM"),
   ports: {
     clock: () => 0,

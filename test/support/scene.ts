@@ -100,7 +100,7 @@ export class Scene {
       ask: () => Promise.reject(new Error("asked")),
       outBytes: () => Promise.resolve(),
       input: () => assert.fail("no input here"),
-      neverWait: () => undefined,
+      neverWait: async () => undefined,
       stopped: () => Promise.resolve("SIGTERM"),
       ports: {
         clock: () => this.nowS,

@@ -195,7 +195,7 @@ async function runCommand(world: World, argv: readonly string[], { out, err }: P
     // What `coffer … --out -` printed is a file, and what `coffer … -` reads is one.
     outBytes: async (bytes) => appendFileSync(join(world.folder, "stdout"), bytes),
     input: () => createReadStream(join(world.folder, "stdin")),
-    neverWait: () => undefined,
+    neverWait: async () => undefined,
     stopped: () => Promise.resolve("SIGTERM"),
     ports: {
       clock: () => world.nowS,

@@ -20,7 +20,7 @@ export async function runServe(context: Context, options: ServeOptions): Promise
     throw new CofferError("USAGE", `--port: expected 0 to 65535, found ${options.port}`);
   }
   // Whoever reads what is printed may stop reading; requests and the watch over downloads must not stop with it.
-  io.neverWait();
+  await io.neverWait();
   const store = await open(context);
   if (context.options.memory && !store.memoryFacts().known) {
     throw new CofferError(
