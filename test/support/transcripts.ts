@@ -11,8 +11,10 @@ import {
   chmodSync,
   cpSync,
   createReadStream,
+  lutimesSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -105,7 +107,10 @@ const TOOLS: Readonly<Record<string, (world: World, args: readonly string[]) => 
       put(world, `${path}/note-${at}.txt`, new TextEncoder().encode(`${at}\n`));
   },
   rm: (world, [path = ""]) => rmSync(join(world.folder, path), { recursive: true }),
+  /** Days go by. What was written so far was written by this clock, whatever day it is where the test runs. */
   later: (world, [days = "1"]) => {
+    for (const path of readdirSync(world.folder, { recursive: true, encoding: "utf8" }))
+      lutimesSync(join(world.folder, path), world.nowS, world.nowS);
     world.nowS += Number(days) * 86_400;
   },
   answer: (world, words) => {
